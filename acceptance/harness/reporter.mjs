@@ -1,0 +1,58 @@
+// A readable report of a run: one line per suite, failures in full, counts per engine, and the totals as last line.
+import { inspect } from 'node:util';
+
+const counts = () => ({ passed: 0, failed: 0, skipped: 0 });
+const line = (c) => `${c.passed} passed, ${c.failed} failed, ${c.skipped} skipped`;
+
+/** The engine of a suite's title "[engine] …"; tests outside of one have none. */
+const engineOf = (title) => title.match(/^\[(\w+)\]/)?.[1] ?? 'harness';
+
+function describeError(error) {
+  const cause = error?.cause ?? error;
+  if (!(cause instanceof Error)) return inspect(cause);
+  const at = (cause.stack ?? '').split('\n').filter((l) => l.includes('.test.mjs')).map((l) => l.trim()).join('\n');
+  return `${cause.message}\n${at}${cause.cause ? `\ncaused by ${inspect(cause.cause)}` : ''}`;
+}
+
+export default async function* report(source) {
+  const total = counts();
+  const engines = new Map();
+  // The runner reports file after file, also when they run side by side: one suite is current at a time.
+  let suite = { title: 'harness', ...counts() };
+  const failures = [];
+  const of = (title) => {
+    const engine = engineOf(title);
+    if (!engines.has(engine)) engines.set(engine, counts());
+    return engines.get(engine);
+  };
+  for await (const { type, data } of source) {
+    if (type === 'test:start' && data.nesting === 0) suite = { title: data.name, ...counts() };
+    if (type !== 'test:pass' && type !== 'test:fail') continue;
+    const isSuite = data.details?.type === 'suite';
+    if (isSuite && data.nesting === 0) {
+      if (data.skip) { total.skipped++; of(data.name).skipped++; }
+      const own = suite.passed + suite.failed + suite.skipped;
+      if (type === 'test:fail' && suite.failed === 0) { // a hook failed
+        total.failed++; of(data.name).failed++;
+        failures.push({ title: data.name, name: '(hook)', error: data.details.error });
+      }
+      const seconds = (data.details.duration_ms / 1000).toFixed(1);
+      yield `${data.skip ? '-' : type === 'test:pass' ? '✔' : '✖'} ${data.name}: ${data.skip ? `skipped (${data.skip})` : `${line(suite)}`} (${seconds} s)${own || data.skip ? '' : ' no tests'}\n`;
+      continue;
+    }
+    if (isSuite) continue;
+    const key = data.skip !== undefined || data.todo !== undefined ? 'skipped' : type === 'test:pass' ? 'passed' : 'failed';
+    total[key]++; of(suite.title)[key]++; suite[key]++;
+    if (key === 'failed') {
+      failures.push({ title: suite.title, name: data.name, error: data.details.error });
+      yield `  ✖ ${suite.title}: ${data.name}\n`;
+    }
+    if (process.env.VERBOSE) yield `  ${key === 'passed' ? '✔' : '·'} ${data.name} (${Math.round(data.details.duration_ms)} ms)\n`;
+  }
+  for (const { title, name, error } of failures) {
+    yield `\n✖ ${title}: ${name}\n${describeError(error).replace(/^/gm, '    ')}\n`;
+  }
+  yield '\n';
+  for (const [engine, c] of [...engines].sort()) yield `${engine.padEnd(9)} ${line(c)}\n`;
+  yield `${line(total)}\n`;
+}

@@ -1,0 +1,43 @@
+// Runs the acceptance suite: builds the server once, runs the test files side by side, prints a summary, and merges
+// what passing tests exercised into results/evidence.json.
+//
+//   npm test                        every test file on every engine whose services are there
+//   npm test -- first-light reload  only the files whose name contains one of the words
+//   ENGINES=embedded npm test       only some engines;  VERBOSE=1: every test;  JOBS=3: files at once
+import { spawn } from 'node:child_process';
+import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { binary } from './harness/server.mjs';
+
+const here = fileURLToPath(new URL('.', import.meta.url));
+const words = process.argv.slice(2);
+const files = readdirSync(join(here, 'tests')).filter((name) => name.endsWith('.test.mjs'))
+  .filter((name) => words.length === 0 || words.some((word) => name.includes(word)))
+  .map((name) => join('tests', name));
+if (files.length === 0) {
+  console.error('no test file matches');
+  process.exit(2);
+}
+
+const evidence = join(here, 'results', 'evidence');
+rmSync(join(here, 'results'), { recursive: true, force: true });
+mkdirSync(evidence, { recursive: true });
+
+const child = spawn(process.execPath, [
+  '--test', `--test-concurrency=${process.env.JOBS ?? 3}`, '--test-reporter=./harness/reporter.mjs', '--test-reporter-destination=stdout', ...files,
+], { cwd: here, stdio: 'inherit', env: { ...process.env, IMSERVER_BIN: binary(), IMSERVER_EVIDENCE_DIR: evidence } });
+
+child.on('exit', (code) => {
+  const merged = {};
+  for (const name of readdirSync(evidence).sort()) {
+    const part = JSON.parse(readFileSync(join(evidence, name), 'utf8'));
+    for (const [kind, items] of Object.entries(part)) {
+      merged[kind] ??= {};
+      for (const item of items) merged[kind][item] ??= name.replace('.json', '');
+    }
+  }
+  for (const kind of Object.keys(merged)) merged[kind] = Object.fromEntries(Object.entries(merged[kind]).sort());
+  writeFileSync(join(here, 'results', 'evidence.json'), `${JSON.stringify(merged, null, 1)}\n`);
+  process.exit(code ?? 1);
+});

@@ -1,0 +1,66 @@
+package config
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// OwnAppID is the app a server without apps serves.
+const OwnAppID = 1400000001
+
+// ownApp returns that app. Its key is made once and kept in the data folder, readable by the owner alone.
+func ownApp(c *Config) (App, error) {
+	key, err := keptKey(filepath.Join(c.DataDir, fmt.Sprintf("app-%d.key", OwnAppID)))
+	if err != nil {
+		return App{}, fmt.Errorf("data_dir: %w", err)
+	}
+	return App{SDKAppID: OwnAppID, Keys: []string{key}, Settings: c.Defaults}, nil
+}
+
+// keptKey reads the key in a file, after making both if there are none. Of several processes that do this at once,
+// all get the same key.
+func keptKey(path string) (string, error) {
+	if key, err := readKey(path); !errors.Is(err, fs.ErrNotExist) {
+		return key, err
+	}
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return "", err
+	}
+	draft, err := os.CreateTemp(dir, ".key-") // with mode 0600
+	if err != nil {
+		return "", err
+	}
+	defer os.Remove(draft.Name())
+	random := make([]byte, 32)
+	if _, err := rand.Read(random); err != nil {
+		return "", err
+	}
+	_, err = draft.WriteString(hex.EncodeToString(random) + "\n")
+	if err := errors.Join(err, draft.Sync(), draft.Close()); err != nil {
+		return "", err
+	}
+	// A link fails where a rename would replace the key another process has just made.
+	if err := os.Link(draft.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
+		return "", err
+	}
+	return readKey(path)
+}
+
+func readKey(path string) (string, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return "", err
+	}
+	key := strings.TrimSpace(string(text))
+	if key == "" {
+		return "", fmt.Errorf("%s holds no key", path)
+	}
+	return key, nil
+}

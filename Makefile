@@ -1,0 +1,73 @@
+# make help lists the verbs. Everything CI does is one of them.
+
+GO      ?= go
+BIN     := bin/imserver
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+TOOL    := $(GO) tool -modfile=tools/go.mod
+
+# What tests of the full engine need. On a machine without Postgres and Redis this installs both.
+SERVICES := scripts/services.sh up && eval "$$(scripts/services.sh env)"
+
+FUZZTIME  ?= 20s
+BENCHTIME ?= 1s
+SUITES    ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help run build test unit acceptance lint vuln bench fuzz ci docker clean
+
+help: ## List the verbs
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo "  RACE=1           unit, acceptance: with the race detector"
+	@echo "  SUITES='a b'     acceptance: only test files whose name contains a or b"
+	@echo "  FUZZTIME=20s     fuzz: time for each target"
+	@echo "  BENCHTIME=1s     bench: time for each benchmark"
+
+run: ## Start a server on 127.0.0.1:8080 with its data in ./data
+	$(GO) run ./cmd/imserver
+
+build: ## Build bin/imserver, one static binary
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o $(BIN) ./cmd/imserver
+
+test: unit acceptance ## Run every test, on both engines
+
+unit: ## Run the Go tests, on SQLite and on Postgres and Redis
+	$(SERVICES) && $(GO) test $(if $(RACE),-race) ./...
+
+acceptance: $(if $(RACE),,build) ## Run unmodified SDKs against the built server, on every engine
+	scripts/node.sh
+	cd acceptance && npm ci --no-audit --no-fund --loglevel=error
+	$(SERVICES) && cd acceptance && \
+		$(if $(RACE),IMSERVER_RACE=1,IMSERVER_BIN=$(CURDIR)/$(BIN)) npm test -- $(SUITES)
+
+lint: ## Check formatting, go vet and staticcheck
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); \
+		if [ -n "$$unformatted" ]; then echo "not formatted:"; echo "$$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	$(TOOL) staticcheck ./...
+
+vuln: ## Check the dependencies against the Go vulnerability database (needs the internet)
+	$(TOOL) govulncheck ./...
+
+bench: ## Run the Go benchmarks
+	$(SERVICES) && $(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./...
+
+fuzz: ## Run every fuzz target for FUZZTIME
+	@for package in $$($(GO) list ./...); do \
+		for target in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
+			echo "$$package $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$package || exit 1; \
+		done; \
+	done
+
+ci: lint build ## What CI runs: lint, all tests with the race detector where it counts, short fuzzing
+	$(MAKE) unit RACE=1
+	$(MAKE) acceptance
+	$(MAKE) fuzz FUZZTIME=5s
+
+docker: ## Build the container image imserver
+	docker build --build-arg VERSION=$(VERSION) -t imserver .
+
+clean: ## Stop the test services and remove what was built
+	scripts/services.sh down
+	rm -rf bin acceptance/node_modules acceptance/results

@@ -8,7 +8,7 @@ import { spawn } from 'node:child_process';
 import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { binary } from './harness/server.mjs';
+import { binary, builtCommands } from './harness/server.mjs';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
 const words = process.argv.slice(2);
@@ -38,6 +38,9 @@ child.on('exit', (code) => {
     }
   }
   for (const kind of Object.keys(merged)) merged[kind] = Object.fromEntries(Object.entries(merged[kind]).sort());
+  // Complete: what docs/compatibility.md may be written from.
+  merged.complete = code === 0 && words.length === 0 && !process.env.ENGINES && Boolean(process.env.IMSERVER_TEST_POSTGRES_URL);
+  merged.built = builtCommands();
   writeFileSync(join(here, 'results', 'evidence.json'), `${JSON.stringify(merged, null, 1)}\n`);
   process.exit(code ?? 1);
 });

@@ -79,9 +79,14 @@ export class World {
     return restClient(this.node(node), this.app, admin);
   }
 
-  /** Notes that the test asserted that an unbuilt command answers an error. */
-  refused(servcmd) {
-    note('refused', servcmd);
+  /** Notes that the test asserted that an SDK method or a command, which is not offered, answers an error. */
+  refused(name) {
+    note('refused', name);
+  }
+
+  /** The same for a command of the REST API. */
+  refusedREST(name) {
+    note('refusedREST', name);
   }
 
   /** Ends what the test started; throws if an SDK threw where an app could not catch it. */

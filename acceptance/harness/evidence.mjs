@@ -3,7 +3,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 
-const kinds = ['methods', 'events', 'commands', 'rest', 'refused'];
+const kinds = ['methods', 'events', 'commands', 'rest', 'refused', 'refusedREST'];
 const fresh = () => Object.fromEntries(kinds.map((kind) => [kind, new Set()]));
 
 const kept = fresh();
@@ -11,10 +11,10 @@ let running = null;
 
 /**
  * Notes that the running test exercised something. Outside a test nothing is noted.
- * @param {'methods'|'events'|'commands'|'rest'|'refused'} kind
+ * @param {'methods'|'events'|'commands'|'rest'|'refused'|'refusedREST'} kind
  *   methods: an SDK method resolved; events: an SDK event was awaited and came; commands: a command of the socket
- *   answered ErrorCode 0 or was pushed; rest: a REST command answered 0; refused: a test asserted that the command
- *   answers an error because it is not built
+ *   answered ErrorCode 0 or was pushed; rest: a REST command answered 0; refused, refusedREST: a test asserted that
+ *   the method or command answers an error because it is not offered
  * @param {string} name
  */
 export function note(kind, name) {

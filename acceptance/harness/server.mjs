@@ -24,6 +24,16 @@ export function binary() {
   return path;
 }
 
+/** Names in the command table of the binary, per door: `imserver commands`. */
+export function builtCommands() {
+  const lines = execFileSync(binary(), ['commands'], { encoding: 'utf8' }).split('\n').map((line) => line.trim().split(/\s+/));
+  const named = lines.filter(([name]) => /^\w+\.\w+$/.test(name));
+  return {
+    socket: named.filter(([, ...rest]) => /user|anonymous|any/.test(rest.join(' '))).map(([name]) => name).sort(),
+    rest: named.filter(([, ...rest]) => /admin/.test(rest.join(' '))).map(([name]) => name).sort(),
+  };
+}
+
 /** The environment of a node: nothing of the caller's own IMSERVER_ settings leaks in. */
 function cleanEnvironment(extra) {
   const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith('IMSERVER_'));

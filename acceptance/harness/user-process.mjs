@@ -8,6 +8,7 @@ const report = (message) => process.connected && process.send(message);
 
 let SDK; // the module: create(), EVENT, TYPES
 let chat; // the instance
+const callbacks = new Map(); // by name: off() wants the function that on() got
 const known = new Map(); // live SDK messages by ID: the SDK wants its own objects back
 
 /** Plain data of an SDK value: no functions, no cycles; remembers SDK messages on the way. */
@@ -31,7 +32,10 @@ function live(value) {
   if (value.$file) {
     return new File([Buffer.from(value.$file.base64, 'base64')], value.$file.name, { type: value.$file.type });
   }
-  if (value.$event) return (...args) => report({ event: value.$event, data: plain(args) });
+  if (value.$event) {
+    if (!callbacks.has(value.$event)) callbacks.set(value.$event, (...args) => report({ event: value.$event, data: plain(args) }));
+    return callbacks.get(value.$event);
+  }
   if (typeof value.ID === 'string' && 'flow' in value && known.has(value.ID)) return known.get(value.ID);
   return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, live(item)]));
 }
@@ -60,6 +64,9 @@ const operations = {
     chat.setLogLevel(4);
     const names = new Map();
     for (const [key, name] of Object.entries(SDK.EVENT)) if (!names.has(name)) names.set(name, key);
+    for (const [key, name] of Object.entries(SDK.TSignaling ?? {})) {
+      if (typeof name === 'string') chat.addSignalingListener(name, (event) => report({ event: key, data: plain(event?.data ?? event) }));
+    }
     for (const [name, key] of names) chat.on(name, (event) => report({ event: key, data: plain(event?.data) }));
   },
 

@@ -1,0 +1,136 @@
+// Logging in and out, tickets, kicks under the default policy (protocol 01 §6, §8, §12).
+import assert from 'node:assert/strict';
+import { engines } from '../harness/engines.mjs';
+import { expiredSig, userSig } from '../harness/sig.mjs';
+import { sleep } from '../harness/wait.mjs';
+
+engines('session', {}, ({ test }) => {
+  test('a bad ticket is refused with its code, and a good one then works', async (world) => {
+    const alice = world.user('alice');
+    await alice.started;
+    const other = { ...world.app, key: 'f'.repeat(64) };
+    for (const [code, sig] of [
+      [70009, userSig(other, alice.userID)],
+      [70001, expiredSig(world.app, alice.userID)],
+      [70013, userSig(world.app, 'mallory')],
+      [70014, userSig({ ...world.app, appID: world.app.appID + 1 }, alice.userID)],
+      [70003, userSig(world.app, alice.userID).slice(0, 100)],
+    ]) {
+      await assert.rejects(alice.sdk.login({ userID: alice.userID, userSig: sig }), (error) => {
+        assert.equal(error.code, code);
+        assert.ok(error.info, 'the app gets a text');
+        return true;
+      });
+    }
+    await alice.login();
+  });
+
+  test('tickets with userbuf, of other libraries, and non-ASCII users are accepted', async (world) => {
+    const user = world.user('用户');
+    await user.login();
+    assert.equal(await user.sdk.getLoginUser(), user.userID);
+    const raw = await world.raw();
+    const api = new (await import('tls-sig-api-v2')).default.Api(world.app.appID, world.app.key);
+    const id = world.id('buf');
+    assert.equal((await raw.login(id, { sig: api.genPrivateMapKey(id, 86400, 10000, 255) })).ErrorCode, 0);
+  });
+
+  test('a second page takes over: the first is kicked, and may come back', async (world) => {
+    const [first, bob] = await world.users('alice', 'bob');
+    const second = await world.device(first);
+    const kicked = await first.waitFor('KICKED_OUT');
+    assert.equal(kicked.type, 'multipleAccount');
+    await first.waitFor('SDK_NOT_READY');
+    assert.equal(first.events.filter((e) => e.event === 'KICKED_OUT').length, 1);
+    await assert.rejects(first.sendText(bob.userID, 'no more'), { code: 3003 });
+    const sent = await bob.sendText(first.userID, 'who hears?');
+    await second.waitForMessage((m) => m.ID === sent.ID);
+    assert.equal(first.received().length, 0);
+
+    const since = second.mark();
+    await first.login();
+    assert.equal((await second.waitFor('KICKED_OUT', undefined, { since })).type, 'multipleAccount');
+    await first.expectNone('KICKED_OUT', (d) => d.type !== 'multipleAccount', { within: 200 });
+    const again = await bob.sendText(first.userID, 'and now?');
+    await first.waitForMessage((m) => m.ID === again.ID);
+  });
+
+  test('who was kicked while away learns it on return', async (world) => {
+    const [first] = await world.users('alice');
+    await sleep(1200);
+    await first.network.goOffline();
+    await first.waitFor('NET_STATE_CHANGE', (d) => d.state === 'disconnected');
+    const second = await world.device(first);
+    await first.network.goOnline();
+    await first.sdk.getUserProfile({ userIDList: [world.id('x')] }).catch(() => {}); // makes the SDK reconnect
+    assert.equal((await first.waitFor('KICKED_OUT', undefined, { timeout: 8000 })).type, 'multipleAccount');
+    assert.equal(second.events.some((e) => e.event === 'KICKED_OUT'), false);
+  });
+
+  test('logout, and another user on the same socket', async (world) => {
+    const [alice, bob] = await world.users('alice', 'bob');
+    const sockets = alice.frames.filter((f) => f.out && f.head.servcmd === 'im_open_status.wslogin').length;
+    await alice.sdk.logout();
+    await alice.waitFor('SDK_NOT_READY');
+    const formerID = alice.userID;
+    await alice.login({ userID: world.id('carol') });
+    assert.equal(sockets, 1);
+    await bob.sendText(formerID, 'for alice');
+    const sent = await bob.sendText(alice.userID, 'for carol');
+    const got = await alice.waitForMessage((m) => m.ID === sent.ID);
+    assert.equal(got.to, alice.userID);
+    assert.deepEqual(alice.received().map((m) => m.payload.text), ['for carol']);
+    const back = await alice.sendText(bob.userID, 'from carol');
+    assert.equal((await bob.waitForMessage((m) => m.ID === back.ID)).from, alice.userID);
+  });
+
+  test('a ticket that ends during the session', async (world) => {
+    const alice = world.user('alice');
+    await alice.login({ sig: userSig(world.app, alice.userID, { expire: 3 }) });
+    await sleep(4000);
+    await assert.rejects(alice.sdk.getUserProfile({ userIDList: [world.id('x')] }), { code: 70001 });
+    assert.equal((await alice.waitFor('KICKED_OUT')).type, 'userSigExpired');
+    await alice.login();
+    assert.equal(alice.events.filter((e) => e.event === 'KICKED_OUT').length, 1);
+    await alice.sdk.getUserProfile({ userIDList: [alice.userID] });
+  });
+
+  test('an instance keeps its account number for ever', async (world) => {
+    const tinyID = async (id) => (await (await world.raw({ node: 1 })).login(id)).TinyId;
+    const [a, b] = [world.id('a'), world.id('b')];
+    const first = await tinyID(a);
+    assert.match(first, /^\d+$/);
+    assert.notEqual(await tinyID(b), first);
+    for (const node of world.nodes) await node.restart();
+    assert.equal(await tinyID(a), first);
+  });
+
+  test('the login answer has every field, in the spelling the SDKs read', async (world) => {
+    const raw = await world.raw();
+    const answer = await raw.login(world.id('alice'));
+    assert.equal(typeof answer.TinyId, 'string');
+    assert.equal(typeof answer.A2Key, 'string');
+    assert.ok(Number.isInteger(answer.InstId) && answer.InstId !== 0);
+    assert.equal(answer.HelloInterval, 120);
+    assert.ok(Math.abs(answer.TimeStamp - Date.now() / 1000) <= 1.5);
+    assert.equal(answer.PurchaseBits, '1'.repeat(64));
+    assert.equal(answer.CustomStatus, '');
+    assert.equal((await raw.request('im_open_status.wshello', { is_web_uniapp: 0 })).ErrorCode, 0);
+    // Relogin: same keys, same instance.
+    const again = await world.raw({ node: 1 });
+    again.session = raw.session;
+    const relogin = await again.request('im_open_status.wslogin', { State: 'Online', is_web_uniapp: 0, InstType: 0, CustomInfo: '' });
+    assert.deepEqual([relogin.ErrorCode, relogin.A2Key, relogin.TinyId, relogin.InstId], [0, answer.A2Key, answer.TinyId, answer.InstId]);
+  });
+
+  test('a session ends with its logout; the logout itself never fails', async (world) => {
+    const raw = await world.raw({ login: world.id('alice') });
+    const logout = () => raw.request('im_open_status.wslogout', { wslogout_type: 0, is_web_uniapp: 0 });
+    assert.equal((await logout()).ErrorCode, 0);
+    assert.equal((await logout()).ErrorCode, 0, 'twice is fine');
+    const { ErrorCode } = await raw.request('profile.portrait_get_all', { From_Account: raw.userID, UserItem: [{ To_Account: raw.userID }] });
+    assert.notEqual(ErrorCode, 0);
+    assert.notEqual(ErrorCode, 70001, 'a logged-out page is not told that its ticket expired');
+    assert.equal((await raw.request('heartbeat.alive')).ErrorCode, 0, 'heartbeats go on with the old a2');
+  });
+});

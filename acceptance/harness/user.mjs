@@ -4,6 +4,7 @@ import { openSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { note } from './evidence.mjs';
 import { userSig } from './sig.mjs';
+import { until } from './wait.mjs';
 
 const script = fileURLToPath(new URL('./user-process.mjs', import.meta.url));
 
@@ -104,6 +105,13 @@ export class User {
   /** All messages MESSAGE_RECEIVED brought since a mark, in order. */
   received(since = 0) {
     return this.events.slice(since).filter((e) => e.event === 'MESSAGE_RECEIVED').flatMap((e) => e.data);
+  }
+
+  /** Waits until the SDK counts this many unread messages. */
+  unread(count, { timeout = 5000 } = {}) {
+    let last;
+    return until(async () => (last = await this.sdk.getTotalUnreadMessageCount()) === count, { timeout, every: 50, what: `${count} unread` })
+      .catch((error) => { throw new Error(`${error.message} at ${this.userID}; there are ${last}`); });
   }
 
   /** Fails if such an event was seen since the mark or comes within the time. */

@@ -113,7 +113,7 @@ engines('first light', {}, ({ test }) => {
     const [alice, bob] = await world.users('alice', 'bob');
     await Promise.all([alice, bob].map((user) => user.waitFor('SERVER_CONFIG_UPDATED')));
     const invite = async (timeout) => {
-      const { data: { inviteID } } = await alice.sdk.invite({ userID: bob.userID, data: 'call me', timeout });
+      const { inviteID } = await alice.sdk.invite({ userID: bob.userID, data: 'call me', timeout });
       const seen = await bob.waitFor('NEW_INVITATION_RECEIVED', (d) => d.inviteID === inviteID);
       assert.deepEqual([seen.inviter, seen.data], [alice.userID, 'call me']);
       return inviteID;
@@ -136,7 +136,7 @@ engines('first light', {}, ({ test }) => {
     const kept = await alice.sendText(bob.userID, 'kept');
     const fleeting = await alice.sendText(bob.userID, 'typing…', { sendOptions: { onlineUserOnly: true } });
     await bob.waitForMessage((m) => m.ID === fleeting.ID);
-    assert.equal(await bob.sdk.getTotalUnreadMessageCount(), 1);
+    await bob.unread(1);
     await bob.leave();
     await alice.sendText(bob.userID, 'nobody hears', { sendOptions: { onlineUserOnly: true } });
     const again = world.user(bob.userID, { exact: true });

@@ -56,17 +56,17 @@ engines('offline', {}, ({ test }) => {
     await alice.sendText(bobID, 'two');
     for (let i = 0; i < 2; i++) {
       const bob = await back(world, bobID);
-      await until(async () => (await bob.sdk.getTotalUnreadMessageCount()) === 2, { what: 'two unread' });
+      await bob.unread(2);
       await bob.leave();
     }
     const bob = await back(world, bobID);
-    await until(async () => (await bob.sdk.getTotalUnreadMessageCount()) === 2, { what: 'two unread' });
+    await bob.unread(2);
     await bob.sdk.setMessageRead({ conversationID: c2c(alice.userID) });
     await bob.leave();
     const reader = await back(world, bobID);
     await reader.waitFor('CONVERSATION_LIST_UPDATED', (list) => list.length === 1);
     await reader.expectNone('TOTAL_UNREAD_MESSAGE_COUNT_UPDATED', (n) => n > 0, { within: 1200 });
-    assert.equal(await reader.sdk.getTotalUnreadMessageCount(), 0);
+    await reader.unread(0);
     await alice.sendText(bobID, 'three');
     await reader.waitFor('TOTAL_UNREAD_MESSAGE_COUNT_UPDATED', (n) => n === 1);
   });

@@ -44,7 +44,7 @@ engines('rest', { env: { IMSERVER_MAX_WEB_INSTANCES: '3' } }, ({ test }) => {
     assert.equal(answer.MsgKey, `93847636_4000000000_${answer.MsgTime}`);
     const got = await bob.waitForMessage((m) => m.payload.text === 'from the backend');
     assert.deepEqual([got.from, got.time, got.cloudCustomData], [alice.userID, answer.MsgTime, 'ccd']);
-    assert.equal(await bob.sdk.getTotalUnreadMessageCount(), 1);
+    await bob.unread(1);
     await alice.expectNone('MESSAGE_RECEIVED', undefined, { within: 200 }); // SyncOtherMachine is absent
     const { data } = await alice.sdk.getMessageList({ conversationID: c2c(bob.userID) });
     assert.deepEqual(data.messageList.map((m) => [m.payload.text, m.flow]), [['from the backend', 'out']]);

@@ -1,0 +1,53 @@
+package command
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Error is a refusal that a client is meant to read: a code of the protocol's
+// table and a text for people. Handlers return it; a door writes it as
+// ErrorCode and ErrorInfo. Anything else a handler returns is an internal
+// fault, logged and answered as [CodeInternal] without its text.
+type Error struct {
+	Code int
+	Info string
+	// Body, when not nil, is a struct or map whose fields join the answer:
+	// a modify conflict carries the current message, a kick its KickType.
+	Body any
+}
+
+// Error implements the error interface.
+func (e *Error) Error() string { return fmt.Sprintf("%d %s", e.Code, e.Info) }
+
+// Is reports equality by code, so that errors.Is(err, command.Err(10007, "")) works.
+func (e *Error) Is(target error) bool {
+	var t *Error
+	return errors.As(target, &t) && t.Code == e.Code
+}
+
+// Err makes an Error with the table's text for code, or info if it is given.
+func Err(code int, info string) *Error {
+	if info == "" {
+		info = Text(code)
+	}
+	return &Error{Code: code, Info: info}
+}
+
+// Errf is Err with a formatted text.
+func Errf(code int, format string, args ...any) *Error {
+	return &Error{Code: code, Info: fmt.Sprintf(format, args...)}
+}
+
+// CodeOf returns the protocol code of err: 0 for nil, [CodeInternal] for
+// anything that is not an *Error.
+func CodeOf(err error) int {
+	if err == nil {
+		return 0
+	}
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Code
+	}
+	return CodeInternal
+}

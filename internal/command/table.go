@@ -1,0 +1,150 @@
+// Package command is the table of everything a client can ask for. A command
+// is a name "service.command" with a typed request and answer; it is
+// registered once and reached through two doors, the WebSocket gateway and the
+// REST door. The table checks who may call and decodes the body; a handler
+// knows no envelope, no socket and no HTTP.
+package command
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"sort"
+	"strings"
+)
+
+// Access says who may call a command; values combine with |.
+type Access uint8
+
+// Kinds of callers (protocol 01 §4, 06 §1).
+const (
+	Users     Access = 1 << iota // a logged-in SDK user
+	Admins                       // an app administrator through REST
+	Anonymous                    // nobody: no ticket, no session
+)
+
+// String lists the kinds, as `imserver commands` prints them.
+func (a Access) String() string {
+	var names []string
+	for _, n := range []struct {
+		bit  Access
+		name string
+	}{{Users, "users"}, {Admins, "admins"}, {Anonymous, "anonymous"}} {
+		if a&n.bit != 0 {
+			names = append(names, n.name)
+		}
+	}
+	return strings.Join(names, ",")
+}
+
+// run decodes a body and does the command.
+type run func(ctx context.Context, call *Call, body []byte) (any, error)
+
+// entry is one name of the table: one function for users, one for
+// administrators, because the same name can mean different things to them.
+type entry struct {
+	name   string
+	access Access
+	user   run
+	admin  run
+}
+
+// Table holds the commands. It is filled at start and read-only afterwards.
+type Table struct {
+	entries map[string]*entry
+}
+
+// NewTable returns an empty table.
+func NewTable() *Table { return &Table{entries: map[string]*entry{}} }
+
+// Handle registers fn under name ("service.command") for the callers in
+// access. It panics on a name registered twice for the same kind of caller:
+// that is a programming error found at start.
+func Handle[Req, Ans any](t *Table, name string, access Access, fn func(context.Context, *Call, *Req) (Ans, error)) {
+	do := func(ctx context.Context, call *Call, body []byte) (any, error) {
+		req := new(Req)
+		if len(bytes.TrimSpace(body)) > 0 {
+			if err := json.Unmarshal(body, req); err != nil {
+				return nil, badBody(err)
+			}
+		}
+		return fn(ctx, call, req)
+	}
+	e := t.entries[name]
+	if e == nil {
+		e = &entry{name: name}
+		t.entries[name] = e
+	}
+	if e.access&access != 0 {
+		panic(fmt.Sprintf("command %s registered twice for %s", name, e.access&access))
+	}
+	e.access |= access
+	if access&(Users|Anonymous) != 0 {
+		e.user = do
+	}
+	if access&Admins != 0 {
+		e.admin = do
+	}
+}
+
+func badBody(err error) error {
+	return &Error{Code: CodeBadRequest, Info: "the request body is not valid for this command: " + plainJSONError(err)}
+}
+
+// plainJSONError names the field and kind but never quotes the input.
+func plainJSONError(err error) string {
+	switch e := err.(type) {
+	case *json.UnmarshalTypeError:
+		if e.Field != "" {
+			return "field " + e.Field + " cannot be a " + strings.SplitN(e.Value, " ", 2)[0]
+		}
+		return "it cannot be a " + strings.SplitN(e.Value, " ", 2)[0]
+	case *json.SyntaxError:
+		return fmt.Sprintf("syntax error at byte %d", e.Offset)
+	}
+	return "wrong form"
+}
+
+// Lookup returns who may call name; 0 if there is no such command.
+func (t *Table) Lookup(name string) Access {
+	if e := t.entries[name]; e != nil {
+		return e.access
+	}
+	return 0
+}
+
+// Run performs call.Name with the JSON body. A caller of a kind that the
+// command does not serve gets [CodeUnknownCommand], so that probing reveals
+// nothing. The answer is nil or a value that marshals to a JSON object.
+func (t *Table) Run(ctx context.Context, call *Call, body []byte) (any, error) {
+	e := t.entries[call.Name]
+	if e == nil {
+		return nil, Err(CodeUnknownCommand, "")
+	}
+	switch {
+	case call.Kind == Admins && e.access&Admins != 0:
+		return e.admin(ctx, call, body)
+	case call.Kind != Admins && e.access&call.Kind != 0:
+		return e.user(ctx, call, body)
+	case call.Kind == Anonymous && e.access&Users != 0:
+		return nil, Err(CodeNoSession, "")
+	}
+	return nil, Err(CodeUnknownCommand, "")
+}
+
+// Info describes one registered command.
+type Info struct {
+	Name   string
+	Access Access
+}
+
+// List returns every command, sorted by name.
+func (t *Table) List() []Info {
+	list := make([]Info, 0, len(t.entries))
+	for _, e := range t.entries {
+		list = append(list, Info{e.name, e.access})
+	}
+	sort.Slice(list, func(i, j int) bool { return list[i].Name < list[j].Name })
+	return list
+}

@@ -8,16 +8,28 @@ import (
 // here, never from the body (protocol 03 §1.2).
 type Call struct {
 	Name string // "service.command"
-	Kind Access // exactly one of Users, Admins, Anonymous
+	Kind Access // exactly one of Users, Admins, Anonymous, Tickets
 
 	App    *config.App // settings of the SDKAppID; never nil
 	UserID string      // the account's name; "" for Anonymous
 	UID    int64       // the account's number, its TinyId; 0 for Anonymous
 	Inst   uint32      // login instance (InstId); 0 through REST
 
+	// Ticket is the verified UserSig of a Tickets caller.
+	Ticket Ticket
+	// Session is the caller's login instance as the session domain knows it
+	// (*session.Session); nil unless Kind is Users.
+	Session any
+
 	Platform  int    // platform number of the head or URL (protocol 01 §1)
 	RequestID string // for logs
 	Conn      Conn   // the connection it came through; nil through REST
+}
+
+// Ticket is what a handler may know of a verified UserSig: unix seconds.
+type Ticket struct {
+	IssuedAt  int64
+	ExpiresAt int64
 }
 
 // Conn is what a handler may know of the caller's connection.

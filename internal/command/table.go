@@ -22,6 +22,7 @@ const (
 	Users     Access = 1 << iota // a logged-in SDK user
 	Admins                       // an app administrator through REST
 	Anonymous                    // nobody: no ticket, no session
+	Tickets                      // a ticket instead of a session: login, file services
 )
 
 // String lists the kinds, as `imserver commands` prints them.
@@ -30,7 +31,7 @@ func (a Access) String() string {
 	for _, n := range []struct {
 		bit  Access
 		name string
-	}{{Users, "users"}, {Admins, "admins"}, {Anonymous, "anonymous"}} {
+	}{{Users, "users"}, {Admins, "admins"}, {Anonymous, "anonymous"}, {Tickets, "tickets"}} {
 		if a&n.bit != 0 {
 			names = append(names, n.name)
 		}
@@ -80,7 +81,7 @@ func Handle[Req, Ans any](t *Table, name string, access Access, fn func(context.
 		panic(fmt.Sprintf("command %s registered twice for %s", name, e.access&access))
 	}
 	e.access |= access
-	if access&(Users|Anonymous) != 0 {
+	if access&^Admins != 0 {
 		e.user = do
 	}
 	if access&Admins != 0 {
@@ -127,7 +128,7 @@ func (t *Table) Run(ctx context.Context, call *Call, body []byte) (any, error) {
 		return e.admin(ctx, call, body)
 	case call.Kind != Admins && e.access&call.Kind != 0:
 		return e.user(ctx, call, body)
-	case call.Kind == Anonymous && e.access&Users != 0:
+	case call.Kind != Admins && e.access&Users != 0:
 		return nil, Err(CodeNoSession, "")
 	}
 	return nil, Err(CodeUnknownCommand, "")

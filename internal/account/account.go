@@ -1,0 +1,232 @@
+// Package account is the directory of accounts: who exists in an app, under
+// which permanent number, with which nick and avatar. Every other domain asks
+// it; lookups of accounts in use cost no query.
+package account
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"github.com/hashicorp/golang-lru/v2/expirable"
+
+	"imserver/internal/bus"
+	"imserver/internal/command"
+	"imserver/internal/store"
+)
+
+// MaxUserID is the longest user ID in bytes (protocol 01 §16).
+const MaxUserID = 32
+
+// Account is what the directory knows of an account.
+type Account struct {
+	UID    int64 // the TinyId; permanent and unique over all apps
+	App    uint32
+	UserID string
+	Nick   string
+	Avatar string
+	// VoidBefore is the unix second before which issued tickets are void
+	// (REST kick, protocol 01 §12); 0 means none.
+	VoidBefore int64
+	Status     string // custom status, plain text
+}
+
+// TinyID returns the number as the decimal string of the protocol.
+func (a *Account) TinyID() string { return strconv.FormatInt(a.UID, 10) }
+
+type nameKey struct {
+	app    uint32
+	userID string
+}
+
+// Directory finds accounts. Its caches are short-lived and told of changes by
+// the other nodes over the bus, so that a stale name lives seconds at most.
+type Directory struct {
+	db     *store.DB
+	now    func() time.Time
+	notify func(uid int64)
+	byName *expirable.LRU[nameKey, *Account]
+	byUID  *expirable.LRU[int64, *Account]
+}
+
+// Cache bounds: entries are some 300 bytes.
+const (
+	cacheSize = 100_000
+	cacheTTL  = time.Minute
+)
+
+// NewDirectory makes a directory over db.
+func NewDirectory(db *store.DB, now func() time.Time) *Directory {
+	return &Directory{
+		db: db, now: now, notify: func(int64) {},
+		byName: expirable.NewLRU[nameKey, *Account](cacheSize, nil, cacheTTL),
+		byUID:  expirable.NewLRU[int64, *Account](cacheSize, nil, cacheTTL),
+	}
+}
+
+// changedTopic carries the uids of changed accounts between nodes.
+const changedTopic = "accounts"
+
+// Share makes changes known to the other nodes through b and hears theirs by
+// Heard.
+func (d *Directory) Share(b bus.Bus) {
+	b.Subscribe(changedTopic)
+	d.notify = func(uid int64) { b.Publish(changedTopic, strconv.AppendInt(nil, uid, 10)) }
+}
+
+// Heard takes a publication of another node; it reports whether it was one of
+// the directory's.
+func (d *Directory) Heard(topic string, payload []byte) bool {
+	if topic != changedTopic {
+		return false
+	}
+	if uid, err := strconv.ParseInt(string(payload), 10, 64); err == nil {
+		d.forget(uid)
+	}
+	return true
+}
+
+// Forget drops what is cached of an account here and on the other nodes; call
+// it after a committed change.
+func (d *Directory) Forget(uid int64) {
+	d.forget(uid)
+	d.notify(uid)
+}
+
+func (d *Directory) forget(uid int64) {
+	if a, ok := d.byUID.Peek(uid); ok {
+		d.byName.Remove(nameKey{a.App, a.UserID})
+	}
+	d.byUID.Remove(uid)
+}
+
+const columns = `uid, app, user_id, nick, avatar, void_before, status`
+
+func scan(rows *sql.Rows, a *Account) error {
+	return rows.Scan(&a.UID, &a.App, &a.UserID, &a.Nick, &a.Avatar, &a.VoidBefore, &a.Status)
+}
+
+func (d *Directory) keep(a *Account) {
+	d.byName.Add(nameKey{a.App, a.UserID}, a)
+	d.byUID.Add(a.UID, a)
+}
+
+// Lookup returns the account named userID; [command.CodeNoAccount] if there
+// is none. The result is shared: do not change it.
+func (d *Directory) Lookup(ctx context.Context, app uint32, userID string) (*Account, error) {
+	found, err := d.LookupAll(ctx, app, []string{userID})
+	if err != nil {
+		return nil, err
+	}
+	if a := found[userID]; a != nil {
+		return a, nil
+	}
+	return nil, command.Err(command.CodeNoAccount, "")
+}
+
+// LookupAll returns the accounts that exist among userIDs, with at most one
+// query per 500 that are not cached.
+func (d *Directory) LookupAll(ctx context.Context, app uint32, userIDs []string) (map[string]*Account, error) {
+	found := make(map[string]*Account, len(userIDs))
+	var missing []string
+	for _, id := range userIDs {
+		if a, ok := d.byName.Get(nameKey{app, id}); ok {
+			found[id] = a
+		} else if id != "" && len(id) <= MaxUserID*4 && utf8.ValidString(id) {
+			missing = append(missing, id)
+		}
+	}
+	for len(missing) > 0 {
+		part := missing[:min(len(missing), 500)]
+		missing = missing[len(part):]
+		list, err := store.Collect(ctx, d.db.Read, scan, `SELECT `+columns+` FROM accounts WHERE app = $1 AND user_id IN `+
+			store.In(2, len(part)), store.Args(part, any(app))...)
+		if err != nil {
+			return nil, fmt.Errorf("account: lookup: %w", err)
+		}
+		for i := range list {
+			d.keep(&list[i])
+			found[list[i].UserID] = &list[i]
+		}
+	}
+	return found, nil
+}
+
+// ByUID returns the account with number uid; [command.CodeNoAccount] if gone.
+func (d *Directory) ByUID(ctx context.Context, uid int64) (*Account, error) {
+	found, err := d.ByUIDs(ctx, []int64{uid})
+	if err != nil {
+		return nil, err
+	}
+	if a := found[uid]; a != nil {
+		return a, nil
+	}
+	return nil, command.Err(command.CodeNoAccount, "")
+}
+
+// ByUIDs returns the accounts that exist among uids, with at most one query
+// per 500 that are not cached.
+func (d *Directory) ByUIDs(ctx context.Context, uids []int64) (map[int64]*Account, error) {
+	found := make(map[int64]*Account, len(uids))
+	var missing []int64
+	for _, uid := range uids {
+		if a, ok := d.byUID.Get(uid); ok {
+			found[uid] = a
+		} else {
+			missing = append(missing, uid)
+		}
+	}
+	for len(missing) > 0 {
+		part := missing[:min(len(missing), 500)]
+		missing = missing[len(part):]
+		list, err := store.Collect(ctx, d.db.Read, scan, `SELECT `+columns+` FROM accounts WHERE uid IN `+
+			store.In(1, len(part)), store.Args(part)...)
+		if err != nil {
+			return nil, fmt.Errorf("account: lookup: %w", err)
+		}
+		for i := range list {
+			d.keep(&list[i])
+			found[list[i].UID] = &list[i]
+		}
+	}
+	return found, nil
+}
+
+// ValidUserID reports whether id may name an account: 1 to MaxUserID bytes of
+// UTF-8 without control characters (protocol 01 §16).
+func ValidUserID(id string) bool {
+	if id == "" || len(id) > MaxUserID || !utf8.ValidString(id) {
+		return false
+	}
+	for _, r := range id {
+		if r < 0x20 || r == 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+// Ensure returns the account named userID, creating it when it is new (a
+// valid ticket is an invitation, protocol 01 §8). created tells which.
+func (d *Directory) Ensure(ctx context.Context, app uint32, userID string) (a *Account, created bool, err error) {
+	a, err = d.Lookup(ctx, app, userID)
+	if err == nil || !errors.Is(err, command.Err(command.CodeNoAccount, "")) {
+		return a, false, err
+	}
+	if !ValidUserID(userID) {
+		return nil, false, command.Err(command.CodeNoAccount, "the user ID is not valid")
+	}
+	res, err := d.db.Write.ExecContext(ctx,
+		`INSERT INTO accounts (app, user_id, created_at) VALUES ($1, $2, $3) ON CONFLICT (app, user_id) DO NOTHING`,
+		app, userID, d.now().Unix())
+	if err != nil {
+		return nil, false, fmt.Errorf("account: create: %w", err)
+	}
+	n, _ := res.RowsAffected() // both drivers know it
+	a, err = d.Lookup(ctx, app, userID)
+	return a, n > 0, err
+}

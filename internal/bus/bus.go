@@ -1,0 +1,57 @@
+// Package bus is what crosses nodes: publishing to topics, and the liveness
+// of what lies between. The embedded default has one node and nothing to
+// cross; a cluster uses Redis. The bus is not a record: what it loses is
+// fetched again from the store.
+package bus
+
+import "context"
+
+// Handler receives what another node published to a topic that this node
+// subscribes to. Calls for one topic come one after the other, in the order
+// each node published; a handler must not block.
+type Handler func(topic string, payload []byte)
+
+// Bus joins the nodes of a cluster.
+type Bus interface {
+	// Publish sends payload to every other node that subscribes to topic; the
+	// publishing node does not get its own. It queues and returns: payloads
+	// of one topic from one node arrive in order, or not at all when the bus
+	// is down (then Handler users are told through the reset function).
+	Publish(topic string, payload []byte)
+
+	// Subscribe starts, and Unsubscribe ends, the node's interest in a topic.
+	// Both return at once; interest is restored after a lost connection.
+	Subscribe(topic string)
+	Unsubscribe(topic string)
+
+	// Listen sets who receives and who is told that publications may have
+	// been lost while the bus was away (it is back when reset is called).
+	// It is called once, before the first Subscribe.
+	Listen(handler Handler, reset func())
+
+	// Ping reports whether the bus works now.
+	Ping(ctx context.Context) error
+	// Close ends it.
+	Close() error
+}
+
+// Local is the bus of a single node: there is no other node to reach.
+type Local struct{}
+
+// Publish does nothing: no other node exists.
+func (Local) Publish(string, []byte) {}
+
+// Subscribe does nothing.
+func (Local) Subscribe(string) {}
+
+// Unsubscribe does nothing.
+func (Local) Unsubscribe(string) {}
+
+// Listen does nothing.
+func (Local) Listen(Handler, func()) {}
+
+// Ping always succeeds.
+func (Local) Ping(context.Context) error { return nil }
+
+// Close does nothing.
+func (Local) Close() error { return nil }

@@ -1,0 +1,135 @@
+// Package fanout hands events to the devices that are interested in them: the
+// connections of this node directly, those of other nodes over the bus. An
+// event is encoded once and shared by everyone it goes to.
+package fanout
+
+import (
+	"encoding/binary"
+	"errors"
+	"sync"
+
+	"imserver/internal/wire"
+)
+
+// Device is one login instance of an account, on whatever node it is.
+type Device struct {
+	UID  int64
+	Inst uint32
+}
+
+// Kind says what a device is to do with an event.
+type Kind uint8
+
+// Kinds of events.
+const (
+	// Push is an event item for the SDK (protocol 01 §13).
+	Push Kind = iota
+	// Kick ends the login instance in Target with Kick (protocol 01 §12).
+	Kick
+	// Resync makes the SDK log in again silently and fetch what it missed
+	// (protocol 01 §12, StatSvc.KickOther).
+	Resync
+	// Join and Leave tell a user's connections that the account has become,
+	// or is no longer, a member of the topic named in Item.
+	Join
+	Leave
+)
+
+// Event is something to hand to the devices subscribed to a topic. It is
+// immutable once published.
+type Event struct {
+	Kind Kind
+	// Item is one EventArray element, a JSON object with one payload key.
+	Item []byte
+	// Except is left out: the device that caused the event and has its answer.
+	Except Device
+	// Target, when its UID is not 0, is the only device meant; with Inst 0,
+	// all devices of the account.
+	Target Device
+	// Only, when not empty, lists the accounts meant: directed messages.
+	Only []int64
+	// Seq orders a group's events: contiguous from 1 per topic; 0 means the
+	// event stands outside the order.
+	Seq int64
+	// KickType and NewInst belong to Kick (protocol 01 §12).
+	KickType uint8
+	NewInst  uint32
+
+	once  sync.Once
+	frame *wire.Frame
+}
+
+// Frame returns the event's push frame, made at the first call.
+func (e *Event) Frame() *wire.Frame {
+	e.once.Do(func() { e.frame = wire.NewFrame(wire.AppendPush(make([]byte, 0, len(e.Item)+160), e.Item)) })
+	return e.frame
+}
+
+// Concerns reports whether the event is for device d.
+func (e *Event) Concerns(d Device) bool {
+	if e.Except == d && d.UID != 0 {
+		return false
+	}
+	if e.Target.UID != 0 && (e.Target.UID != d.UID || e.Target.Inst != 0 && e.Target.Inst != d.Inst) {
+		return false
+	}
+	if len(e.Only) == 0 {
+		return true
+	}
+	for _, uid := range e.Only {
+		if uid == d.UID {
+			return true
+		}
+	}
+	return false
+}
+
+var errShort = errors.New("fanout: truncated event")
+
+// maxOnly bounds the receivers of a directed event read from the bus.
+const maxOnly = 1024
+
+// append encodes the event for the bus.
+func (e *Event) append(dst []byte) []byte {
+	dst = append(dst, byte(e.Kind), e.KickType)
+	for _, n := range []uint64{uint64(e.Except.UID), uint64(e.Except.Inst), uint64(e.Target.UID), uint64(e.Target.Inst),
+		uint64(e.NewInst), uint64(e.Seq), uint64(len(e.Only))} {
+		dst = binary.AppendUvarint(dst, n)
+	}
+	for _, uid := range e.Only {
+		dst = binary.AppendUvarint(dst, uint64(uid))
+	}
+	return append(dst, e.Item...)
+}
+
+// decode reads what append wrote; the item aliases b.
+func decode(b []byte) (*Event, error) {
+	if len(b) < 2 {
+		return nil, errShort
+	}
+	e := &Event{Kind: Kind(b[0]), KickType: b[1]}
+	b = b[2:]
+	var n [7]uint64
+	for i := range n {
+		v, size := binary.Uvarint(b)
+		if size <= 0 {
+			return nil, errShort
+		}
+		n[i], b = v, b[size:]
+	}
+	e.Except = Device{int64(n[0]), uint32(n[1])}
+	e.Target = Device{int64(n[2]), uint32(n[3])}
+	e.NewInst, e.Seq = uint32(n[4]), int64(n[5])
+	if n[6] > maxOnly {
+		return nil, errShort
+	}
+	for range n[6] {
+		v, size := binary.Uvarint(b)
+		if size <= 0 {
+			return nil, errShort
+		}
+		e.Only, b = append(e.Only, int64(v)), b[size:]
+	}
+	e.Item = b
+	return e, nil
+}

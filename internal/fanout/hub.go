@@ -1,0 +1,157 @@
+package fanout
+
+import (
+	"hash/maphash"
+	"log/slog"
+	"strconv"
+	"sync"
+
+	"imserver/internal/bus"
+)
+
+// Topic names a set of subscribers: "u<uid>" for the devices of an account,
+// "g<id>" for a group or topic, "r<id>" for a live room.
+type Topic string
+
+// User is the topic of an account's devices.
+func User(uid int64) Topic { return Topic("u" + strconv.FormatInt(uid, 10)) }
+
+// Group is the topic of a group's or community topic's members.
+func Group(id int64) Topic { return Topic("g" + strconv.FormatInt(id, 10)) }
+
+// Room is the topic of a live room's watchers.
+func Room(id int64) Topic { return Topic("r" + strconv.FormatInt(id, 10)) }
+
+// Subscriber is a connection of a logged-in device.
+type Subscriber interface {
+	// Device returns whose connection it is; it does not change while the
+	// subscriber is in a topic.
+	Device() Device
+	// Offer hands over an event. It must not block and does no I/O.
+	Offer(e *Event)
+}
+
+const shardCount = 64
+
+// Hub knows the subscribers of this node by topic.
+type Hub struct {
+	bus    bus.Bus
+	log    *slog.Logger
+	seed   maphash.Seed
+	shards [shardCount]hubShard
+	resets []func()
+}
+
+type hubShard struct {
+	mu     sync.RWMutex
+	topics map[Topic]map[Subscriber]struct{} // guarded by mu
+}
+
+// NewHub makes a hub over b and listens to it.
+func NewHub(b bus.Bus, log *slog.Logger) *Hub {
+	h := &Hub{bus: b, log: log, seed: maphash.MakeSeed()}
+	for i := range h.shards {
+		h.shards[i].topics = map[Topic]map[Subscriber]struct{}{}
+	}
+	b.Listen(h.receive, h.reset)
+	return h
+}
+
+// OnReset adds fn to what runs when publications may have been lost: the bus
+// was away and is back. It must be called before traffic starts.
+func (h *Hub) OnReset(fn func()) { h.resets = append(h.resets, fn) }
+
+func (h *Hub) reset() {
+	for _, fn := range h.resets {
+		fn()
+	}
+}
+
+func (h *Hub) shard(t Topic) *hubShard {
+	return &h.shards[maphash.String(h.seed, string(t))%shardCount]
+}
+
+// Join adds s to t. With the first subscriber of the node the topic is
+// subscribed on the bus.
+func (h *Hub) Join(t Topic, s Subscriber) {
+	sh := h.shard(t)
+	sh.mu.Lock()
+	set := sh.topics[t]
+	first := set == nil
+	if first {
+		set = map[Subscriber]struct{}{}
+		sh.topics[t] = set
+	}
+	set[s] = struct{}{}
+	if first {
+		h.bus.Subscribe(string(t)) // queues only; inside the lock so that it cannot pass a Leave
+	}
+	sh.mu.Unlock()
+}
+
+// Leave removes s from t.
+func (h *Hub) Leave(t Topic, s Subscriber) {
+	sh := h.shard(t)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	set := sh.topics[t]
+	if set == nil {
+		return
+	}
+	delete(set, s)
+	if len(set) == 0 {
+		delete(sh.topics, t)
+		h.bus.Unsubscribe(string(t))
+	}
+}
+
+// Subscribers returns how many connections of this node are in t.
+func (h *Hub) Subscribers(t Topic) int {
+	sh := h.shard(t)
+	sh.mu.RLock()
+	defer sh.mu.RUnlock()
+	return len(sh.topics[t])
+}
+
+// Each calls fn for every subscriber of t on this node; fn must not block and
+// must not call Join or Leave.
+func (h *Hub) Each(t Topic, fn func(Subscriber)) {
+	sh := h.shard(t)
+	sh.mu.RLock()
+	defer sh.mu.RUnlock()
+	for s := range sh.topics[t] {
+		fn(s)
+	}
+}
+
+// Publish hands e to the subscribers of t on every node. Events published to
+// one topic by one goroutine keep their order.
+func (h *Hub) Publish(t Topic, e *Event) {
+	h.local(t, e)
+	h.bus.Publish(string(t), e.append(make([]byte, 0, len(e.Item)+64)))
+}
+
+// PublishLocal hands e to this node's subscribers only.
+func (h *Hub) PublishLocal(t Topic, e *Event) { h.local(t, e) }
+
+func (h *Hub) local(t Topic, e *Event) {
+	h.Each(t, func(s Subscriber) {
+		if e.Concerns(s.Device()) {
+			s.Offer(e)
+		}
+	})
+}
+
+// Push is Publish of an event item to all devices of an account but one.
+func (h *Hub) Push(uid int64, item []byte, except Device) {
+	h.Publish(User(uid), &Event{Item: item, Except: except})
+}
+
+func (h *Hub) receive(topic string, payload []byte) {
+	e, err := decode(payload)
+	if err != nil {
+		h.log.Warn("unreadable event on the bus", "topic", topic, "err", err)
+		return
+	}
+	h.local(Topic(topic), e)
+}

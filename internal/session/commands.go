@@ -1,0 +1,187 @@
+package session
+
+import (
+	"context"
+	"errors"
+
+	"imserver/internal/command"
+	"imserver/internal/fanout"
+	"imserver/internal/store"
+)
+
+// Register adds the session commands to the table (protocol 01 §8).
+func (s *Service) Register(t *command.Table) {
+	command.Handle(t, "im_open_status.wslogin", command.Users|command.Tickets, s.login)
+	command.Handle(t, "im_open_status.wshello", command.Users, s.hello)
+	command.Handle(t, "im_open_status.wslogout", command.Users|command.Anonymous, s.logout)
+	for _, name := range []string{"im_open_status.ws_stat_background", "im_open_status.ws_stat_foreground"} {
+		command.Handle(t, name, command.Users, s.ground)
+	}
+	command.Handle(t, "openim.authkey", command.Users, s.authKey)
+	command.Handle(t, "im_open_login_svc.kick", command.Admins, s.kick)
+}
+
+type loginRequest struct {
+	State string
+}
+
+type loginAnswer struct {
+	TinyId         string //nolint:revive // the protocol's spelling
+	A2Key          string
+	InstId         uint32
+	HelloInterval  int
+	TimeStamp      int64
+	PurchaseBits   string
+	CustomStatus   string
+	RichMsgAuthKey string
+}
+
+func (s *Service) login(ctx context.Context, call *command.Call, _ *loginRequest) (*loginAnswer, error) {
+	term, ok := call.Conn.(Terminal)
+	if !ok {
+		return nil, command.Err(command.CodeUnknownCommand, "")
+	}
+	if call.Kind == command.Users {
+		return s.relogin(ctx, call, term)
+	}
+	acc, _, err := s.accounts.Ensure(ctx, call.App.SDKAppID, call.UserID)
+	if err != nil {
+		return nil, err
+	}
+	n := newcomer{platform: call.Platform, class: ClassOf(call.Platform), issued: call.Ticket.IssuedAt, expires: call.Ticket.ExpiresAt}
+	var victims []Victim
+	for try := 0; ; try++ {
+		n.inst = newInst()
+		victims, err = s.enter(ctx, acc, n, policyOf(call.App))
+		if err == nil || try == 3 || !store.IsDuplicate(err) {
+			break
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	ses := &Session{App: acc.App, UserID: acc.UserID, UID: acc.UID, Inst: n.inst, Class: n.class, IssuedAt: n.issued, ExpiresAt: n.expires}
+	ses.A2, err = sign(claims{App: ses.App, UID: acc.TinyID(), Inst: ses.Inst, Class: ses.Class, Issued: n.issued, Expiry: n.expires,
+		User: acc.UserID}, call.App.Keys[0])
+	if err != nil {
+		return nil, err
+	}
+	for _, v := range victims {
+		s.hub.Publish(fanout.User(acc.UID), &fanout.Event{Kind: fanout.Kick, KickType: v.Type, NewInst: n.inst,
+			Target: fanout.Device{UID: acc.UID, Inst: v.Inst}, Item: []byte(n.class.String())})
+	}
+	return s.arrive(ctx, call, term, ses, acc.Status), nil
+}
+
+// relogin continues an instance on another socket, with the same keys
+// (protocol 01 §8, §12): a kicked instance is told so, a dropped one goes on.
+func (s *Service) relogin(ctx context.Context, call *command.Call, term Terminal) (*loginAnswer, error) {
+	ses := call.Session.(*Session)
+	if err := s.alive(ctx, ses); err != nil {
+		return nil, err
+	}
+	acc, err := s.accounts.ByUID(ctx, ses.UID)
+	if err != nil {
+		return nil, command.Err(command.CodeSessionOver, "the account no longer exists")
+	}
+	return s.arrive(ctx, call, term, ses, acc.Status), nil
+}
+
+func (s *Service) arrive(ctx context.Context, call *command.Call, term Terminal, ses *Session, status string) *loginAnswer {
+	term.Attach(ses)
+	for _, fn := range s.arrivals {
+		fn(ctx, call, ses)
+	}
+	now := s.now()
+	return &loginAnswer{
+		TinyId: tiny(ses.UID), A2Key: ses.A2, InstId: ses.Inst, HelloInterval: HelloInterval,
+		TimeStamp:    (now.UnixMilli() + 500) / 1000, // nearest second: truncation makes clients late (protocol 01 T17)
+		PurchaseBits: Capabilities, CustomStatus: encodeStatus(status),
+	}
+}
+
+// kickedBody joins a 1002 answer (protocol 01 §12).
+type kickedBody struct {
+	KickType int
+}
+
+// alive tells wslogin and wshello how an instance stands: the kick type of a
+// kicked one, the end of the session otherwise.
+func (s *Service) alive(ctx context.Context, ses *Session) error {
+	if s.now().Unix() >= ses.ExpiresAt {
+		return command.Err(command.CodeSessionOver, "")
+	}
+	state, known, err := s.state(ctx, ses.UID, ses.Inst)
+	switch {
+	case err != nil:
+		return err
+	case known && state == stateLive:
+		return nil
+	case known && state >= KickAccount && state <= KickREST:
+		return &command.Error{Code: command.CodeKicked, Info: command.Text(command.CodeKicked), Body: kickedBody{state}}
+	}
+	return command.Err(command.CodeSessionOver, "the login has ended")
+}
+
+func (s *Service) hello(ctx context.Context, call *command.Call, _ *command.Empty) (command.Empty, error) {
+	return command.Empty{}, s.alive(ctx, call.Session.(*Session))
+}
+
+// logout ends the instance and always succeeds: the SDK waits for the answer,
+// and a refusal after a kick would log it out a second time (protocol 01 T11).
+func (s *Service) logout(ctx context.Context, call *command.Call, _ *command.Empty) (command.Empty, error) {
+	ses, ok := call.Session.(*Session)
+	if !ok {
+		return command.Empty{}, nil
+	}
+	if err := setState(ctx, s.db.Write, ses.UID, ses.Inst, stateLoggedOut); err != nil {
+		s.log.Error("logout was not recorded", "user", ses.UserID, "err", err)
+	}
+	if term, ok := call.Conn.(Terminal); ok {
+		if at := term.Session(); at != nil && at.Device() == ses.Device() {
+			term.Detach()
+		}
+	}
+	return command.Empty{}, nil
+}
+
+// ground takes the background and foreground reports of native builds; they
+// only matter to offline push, which reads presence instead.
+func (s *Service) ground(context.Context, *command.Call, *command.Empty) (command.Empty, error) {
+	return command.Empty{}, nil
+}
+
+// authKey answers v2's request for the key of an obsolete file service.
+func (s *Service) authKey(context.Context, *command.Call, *command.Empty) (command.Empty, error) {
+	return command.Empty{}, nil
+}
+
+type kickRequest struct {
+	UserID     string
+	Identifier string // the older spelling (protocol 06 §3)
+}
+
+func (s *Service) kick(ctx context.Context, call *command.Call, req *kickRequest) (command.Empty, error) {
+	id := req.UserID
+	if id == "" {
+		id = req.Identifier
+	}
+	acc, err := s.accounts.Lookup(ctx, call.App.SDKAppID, id)
+	if errors.Is(err, command.Err(command.CodeNoAccount, "")) {
+		return command.Empty{}, command.Err(70107, "the account does not exist")
+	}
+	if err != nil {
+		return command.Empty{}, err
+	}
+	return command.Empty{}, s.Expel(ctx, acc.UID)
+}
+
+// Expel ends every login of an account and voids its tickets issued so far.
+func (s *Service) Expel(ctx context.Context, uid int64) error {
+	if err := s.voidAll(ctx, uid); err != nil {
+		return err
+	}
+	s.accounts.Forget(uid)
+	s.hub.Publish(fanout.User(uid), &fanout.Event{Kind: fanout.Kick, KickType: KickREST, Target: fanout.Device{UID: uid}})
+	return nil
+}

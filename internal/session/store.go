@@ -1,0 +1,97 @@
+package session
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"imserver/internal/account"
+	"imserver/internal/store"
+)
+
+// States of a sessions row: 0 live, 1-3 kicked with that type.
+const (
+	stateLive      = 0
+	stateLoggedOut = 9
+)
+
+// enter records a new login instance of acc and returns who has to go. The
+// account's row is locked meanwhile, so of two simultaneous logins, on
+// whichever nodes, each sees the other.
+func (s *Service) enter(ctx context.Context, acc *account.Account, n newcomer, policy Policy) (victims []Victim, err error) {
+	now := s.now().Unix()
+	err = s.db.Tx(ctx, func(tx *sql.Tx) error {
+		var void int64
+		err := tx.QueryRowContext(ctx, `SELECT void_before FROM accounts WHERE uid = $1`+s.db.ForUpdate(), acc.UID).Scan(&void)
+		if err != nil {
+			return err
+		}
+		if n.issued <= void {
+			return errVoidTicket
+		}
+		live, err := store.Collect(ctx, tx, func(rows *sql.Rows, i *Instance) error { return rows.Scan(&i.Inst, &i.Class) },
+			`SELECT inst, class FROM sessions WHERE uid = $1 AND state = 0 AND expires_at > $2 ORDER BY created_at, inst`, acc.UID, now)
+		if err != nil {
+			return err
+		}
+		victims = policy.Decide(live, n.class)
+		for _, v := range victims { // a handful at most: the policy bounds what lives
+			if err := setState(ctx, tx, acc.UID, v.Inst, int(v.Type)); err != nil {
+				return err
+			}
+		}
+		_, err = tx.ExecContext(ctx, `INSERT INTO sessions (uid, inst, platform, class, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6)`,
+			acc.UID, n.inst, n.platform, n.class, s.now().UnixMicro(), n.expires)
+		return err
+	})
+	if err != nil && !errors.Is(err, errVoidTicket) {
+		err = fmt.Errorf("session: enter: %w", err)
+	}
+	return victims, err
+}
+
+func setState(ctx context.Context, q store.Querier, uid int64, inst uint32, state int) error {
+	_, err := q.ExecContext(ctx, `UPDATE sessions SET state = $3 WHERE uid = $1 AND inst = $2 AND state = 0`, uid, inst, state)
+	return err
+}
+
+// state returns the state of a login instance; ok is false when it is unknown.
+func (s *Service) state(ctx context.Context, uid int64, inst uint32) (state int, ok bool, err error) {
+	err = s.db.Read.QueryRowContext(ctx, `SELECT state FROM sessions WHERE uid = $1 AND inst = $2`, uid, inst).Scan(&state)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, false, nil
+	}
+	if err != nil {
+		return 0, false, fmt.Errorf("session: state: %w", err)
+	}
+	return state, true, nil
+}
+
+// voidAll ends every login of an account and makes the tickets issued until
+// now void (REST kick, protocol 01 §12).
+func (s *Service) voidAll(ctx context.Context, uid int64) error {
+	now := s.now().Unix()
+	err := s.db.Tx(ctx, func(tx *sql.Tx) error {
+		if _, err := tx.ExecContext(ctx, `UPDATE accounts SET void_before = $2 WHERE uid = $1`, uid, now); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, `UPDATE sessions SET state = $2 WHERE uid = $1 AND state = 0`, uid, KickREST)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("session: void: %w", err)
+	}
+	return nil
+}
+
+// Sweep deletes login instances whose ticket ended a day ago, at most limit a
+// call; it reports how many went.
+func (s *Service) Sweep(ctx context.Context, limit int) (int64, error) {
+	res, err := s.db.Write.ExecContext(ctx, `DELETE FROM sessions WHERE (uid, inst) IN
+		(SELECT uid, inst FROM sessions WHERE expires_at < $1 LIMIT $2)`, s.now().Unix()-86400, limit)
+	if err != nil {
+		return 0, fmt.Errorf("session: sweep: %w", err)
+	}
+	return res.RowsAffected()
+}

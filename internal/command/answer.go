@@ -1,6 +1,7 @@
 package command
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 )
@@ -11,6 +12,34 @@ const okHead = `"ActionStatus":"OK","ErrorCode":0,"ErrorInfo":""`
 // envelope's included. The configuration commands use it: their envelope has
 // other names (protocol 01 §10).
 type Raw []byte
+
+// Later is the answer of a handler that has something to wait for, such as a
+// commit. The door calls it once, without waiting; it arranges the work and
+// calls done exactly once, from any goroutine. So a connection can have many
+// messages under way without a goroutine each, and their order is that of the
+// calls.
+type Later func(done func(answer any, err error))
+
+// Await returns the final answer: it waits for a [Later], and passes anything
+// else through.
+func Await(ctx context.Context, answer any, err error) (any, error) {
+	later, ok := answer.(Later)
+	if !ok || err != nil {
+		return answer, err
+	}
+	type result struct {
+		answer any
+		err    error
+	}
+	ch := make(chan result, 1)
+	later(func(a any, e error) { ch <- result{a, e} })
+	select {
+	case r := <-ch:
+		return r.answer, r.err
+	case <-ctx.Done():
+		return nil, Err(CodeTimeout, "")
+	}
+}
 
 // AppendAnswer appends the body of an answer to dst: the three envelope fields
 // and the fields of answer, or the refusal in err. It returns the code that it

@@ -17,12 +17,25 @@ import (
 // Access says who may call a command; values combine with |.
 type Access uint8
 
-// Kinds of callers (protocol 01 §4, 06 §1).
+// Kinds of callers (protocol 01 §4, 06 §1), and how a command is run.
 const (
 	Users     Access = 1 << iota // a logged-in SDK user
 	Admins                       // an app administrator through REST
 	Anonymous                    // nobody: no ticket, no session
 	Tickets                      // a ticket instead of a session: login, file services
+
+	// Stale lets a genuine key of an ended session through: wslogin, wshello
+	// and wslogout say themselves how it ended (protocol 01 §12).
+	Stale
+	// Ordered commands of one connection start in the order they came: two
+	// messages sent without waiting must not overtake each other.
+	Ordered
+	// Once commands are not done a second time when a client re-sends a
+	// request after a lost connection (protocol 01 §11): within some minutes
+	// the first answer is given again.
+	Once
+
+	callers = Users | Admins | Anonymous | Tickets
 )
 
 // String lists the kinds, as `imserver commands` prints them.
@@ -77,11 +90,11 @@ func Handle[Req, Ans any](t *Table, name string, access Access, fn func(context.
 		e = &entry{name: name}
 		t.entries[name] = e
 	}
-	if e.access&access != 0 {
+	if e.access&access&callers != 0 {
 		panic(fmt.Sprintf("command %s registered twice for %s", name, e.access&access))
 	}
 	e.access |= access
-	if access&^Admins != 0 {
+	if access&callers&^Admins != 0 {
 		e.user = do
 	}
 	if access&Admins != 0 {

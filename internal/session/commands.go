@@ -11,9 +11,9 @@ import (
 
 // Register adds the session commands to the table (protocol 01 §8).
 func (s *Service) Register(t *command.Table) {
-	command.Handle(t, "im_open_status.wslogin", command.Users|command.Tickets, s.login)
-	command.Handle(t, "im_open_status.wshello", command.Users, s.hello)
-	command.Handle(t, "im_open_status.wslogout", command.Users|command.Anonymous, s.logout)
+	command.Handle(t, "im_open_status.wslogin", command.Users|command.Tickets|command.Stale, s.login)
+	command.Handle(t, "im_open_status.wshello", command.Users|command.Stale, s.hello)
+	command.Handle(t, "im_open_status.wslogout", command.Users|command.Anonymous|command.Stale, s.logout)
 	for _, name := range []string{"im_open_status.ws_stat_background", "im_open_status.ws_stat_foreground"} {
 		command.Handle(t, name, command.Users, s.ground)
 	}

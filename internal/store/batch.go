@@ -9,10 +9,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// ErrStopped is returned by Batcher.Do after Stop.
+// ErrStopped is what Go and Do report after Stop.
 var ErrStopped = errors.New("store: the writer has stopped")
 
-// ErrBusy is returned by Batcher.Do when too much is waiting already: the
+// ErrBusy is what Go and Do report when too much is waiting already: the
 // database is slower than the senders and queueing further would only turn
 // every answer into a time-out.
 var ErrBusy = errors.New("store: too many writes are waiting")
@@ -21,8 +21,9 @@ var ErrBusy = errors.New("store: too many writes are waiting")
 // all that have gathered while the previous commit was running, at most
 // MaxBatch, and commits them with one call of Flush. An idle writer takes a
 // lone item at once: nothing waits on purpose. Items with the same key go to
-// the same writer in the order of their Do calls, so order within a
-// conversation is kept.
+// the same writer in the order of their calls, so order within a
+// conversation is kept. Completion callbacks of a batch run while the next batch
+// is being written.
 type Batcher[T any] struct {
 	shards []*shard[T]
 	stop   context.CancelFunc
@@ -44,7 +45,7 @@ type Flush[T any] func(ctx context.Context, items []T) error
 
 type pending[T any] struct {
 	item T
-	err  chan error
+	done func(T, error)
 }
 
 type shard[T any] struct {
@@ -80,32 +81,46 @@ func NewBatcher[T any](o BatchOptions, flush Flush[T]) *Batcher[T] {
 	return b
 }
 
-// Do hands item to the writer of key and waits until it is committed. The
-// context ends the waiting, not the write: after a cancelled Do the item may
-// be stored or not, exactly as after a lost connection.
-func (b *Batcher[T]) Do(ctx context.Context, key uint64, item T) error {
+// Go hands item to the writer of key and returns; done is called once, after
+// the commit, in commit order among the items of one key. It must not block.
+func (b *Batcher[T]) Go(key uint64, item T, done func(T, error)) {
 	s := b.shards[key%uint64(len(b.shards))]
-	p := pending[T]{item: item, err: make(chan error, 1)}
 	s.mu.Lock()
+	var err error
 	switch {
 	case s.stopped:
-		s.mu.Unlock()
-		return ErrStopped
+		err = ErrStopped
 	case len(s.queue) >= s.max:
-		s.mu.Unlock()
-		return ErrBusy
+		err = ErrBusy
+	default:
+		s.queue = append(s.queue, pending[T]{item, done})
 	}
-	s.queue = append(s.queue, p)
 	s.mu.Unlock()
+	if err != nil {
+		done(item, err)
+		return
+	}
 	select {
 	case s.wake <- struct{}{}:
 	default:
 	}
+}
+
+// Do is Go that waits. The context ends the waiting, not the write: after a
+// cancelled Do the item may be stored or not, exactly as after a lost
+// connection.
+func (b *Batcher[T]) Do(ctx context.Context, key uint64, item T) (T, error) {
+	type result struct {
+		item T
+		err  error
+	}
+	ch := make(chan result, 1)
+	b.Go(key, item, func(t T, err error) { ch <- result{t, err} })
 	select {
-	case err := <-p.err:
-		return err
+	case r := <-ch:
+		return r.item, r.err
 	case <-ctx.Done():
-		return ctx.Err()
+		return item, ctx.Err()
 	}
 }
 
@@ -132,19 +147,25 @@ func (b *Batcher[T]) Stop(ctx context.Context) error {
 	}
 }
 
+// run writes batches; a second goroutine completes them, so that fan-out and
+// answers overlap with the next commit.
 func (s *shard[T]) run(ctx context.Context, o BatchOptions, flush Flush[T]) {
-	var batch []pending[T]
-	items := make([]T, 0, o.MaxBatch)
+	written := make(chan outcome[T], 2)
+	var completer sync.WaitGroup
+	completer.Add(1)
+	go func() {
+		defer completer.Done()
+		for w := range written {
+			for i, item := range w.items {
+				w.done[i](item, w.err)
+			}
+		}
+	}()
+	defer completer.Wait()
+	defer close(written)
 	for {
-		s.mu.Lock()
-		n := min(len(s.queue), o.MaxBatch)
-		batch = append(batch[:0], s.queue[:n]...)
-		rest := copy(s.queue, s.queue[n:])
-		clear(s.queue[rest:])
-		s.queue = s.queue[:rest]
-		stopped := s.stopped
-		s.mu.Unlock()
-		if n == 0 {
+		w, stopped := s.take(o.MaxBatch)
+		if len(w.items) == 0 {
 			if stopped {
 				return
 			}
@@ -155,17 +176,34 @@ func (s *shard[T]) run(ctx context.Context, o BatchOptions, flush Flush[T]) {
 				return
 			}
 		}
-		items = items[:0]
-		for _, p := range batch {
-			items = append(items, p.item)
-		}
-		err := observe(o, n, func() error { return flush(ctx, items) })
-		for i := range batch {
-			batch[i].err <- err
-		}
-		clear(items)
-		clear(batch)
+		w.err = observe(o, len(w.items), func() error { return flush(ctx, w.items) })
+		written <- w
 	}
+}
+
+// outcome is a batch on its way from the writer to the completer.
+type outcome[T any] struct {
+	items []T
+	done  []func(T, error)
+	err   error
+}
+
+// take removes up to limit items from the queue.
+func (s *shard[T]) take(limit int) (w outcome[T], stopped bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := min(len(s.queue), limit)
+	if n == 0 {
+		return w, s.stopped
+	}
+	w.items, w.done = make([]T, n), make([]func(T, error), n)
+	for i, p := range s.queue[:n] {
+		w.items[i], w.done[i] = p.item, p.done
+	}
+	rest := copy(s.queue, s.queue[n:])
+	clear(s.queue[rest:])
+	s.queue = s.queue[:rest]
+	return w, s.stopped
 }
 
 func observe(o BatchOptions, n int, flush func() error) error {

@@ -130,3 +130,17 @@ func AppendPush(dst []byte, items ...[]byte) []byte {
 	}
 	return append(dst, pushTail...)
 }
+
+// AppendMergedPush appends one WebSocket message that pushes several items.
+// It is written in place, not compressed: it is made for one connection only.
+func AppendMergedPush(dst []byte, items [][]byte, m Mode) []byte {
+	size := len(pushHead) + len(pushTail) + len(items) - 1
+	for _, item := range items {
+		size += len(item)
+	}
+	opcode := byte(2)
+	if m == Text {
+		opcode = 1
+	}
+	return AppendPush(appendHeader(dst, opcode, size), items...)
+}

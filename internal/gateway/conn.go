@@ -1,0 +1,288 @@
+package gateway
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"golang.org/x/time/rate"
+
+	"imserver/internal/fanout"
+	"imserver/internal/session"
+	"imserver/internal/wire"
+)
+
+// Conn is one socket. It has a goroutine that reads and, only while there is
+// something to write, one that writes; both cost nothing else when idle.
+type Conn struct {
+	id       uint64
+	server   *Server
+	ws       *websocket.Conn // reading and the handshake; data is written to nc
+	nc       net.Conn
+	addr     netip.Addr
+	instance string // instanceid of the URL: constant over reconnects of a page
+	version  string // sdkversion of the URL
+	app      uint32
+	platform int16
+	mode     wire.Mode
+	limiter  *rate.Limiter
+	heard    atomic.Int64 // unix ns of the last frame or pong
+
+	session atomic.Pointer[session.Session] // attached login instance
+	guest   atomic.Pointer[verified]        // last other key seen here, see authenticate
+
+	mu       sync.Mutex
+	out      []outgoing // guarded by mu
+	outBytes int        // guarded by mu
+	writing  bool       // guarded by mu: a writer is running
+	closed   bool       // guarded by mu
+	closing  bool       // guarded by mu: close when nothing is in flight any more
+	inflight int        // guarded by mu
+	ordered  []request  // guarded by mu: waiting for the ordered runner
+	running  bool       // guarded by mu: the ordered runner is running
+	room     *sync.Cond // on mu: inflight fell
+	topics   map[fanout.Topic]struct{}
+	warned   bool // the end of the ticket was announced; used by the watch only
+}
+
+// outgoing is a message or an event waiting to be written.
+type outgoing struct {
+	message []byte // a complete WebSocket message
+	event   *fanout.Event
+}
+
+func (o outgoing) size() int {
+	if o.event != nil {
+		return len(o.event.Item) + 160
+	}
+	return len(o.message)
+}
+
+// ID implements command.Conn.
+func (c *Conn) ID() uint64 { return c.id }
+
+// Query implements command.Conn for the parameters that are kept.
+func (c *Conn) Query(name string) string {
+	switch name {
+	case "instanceid":
+		return c.instance
+	case "sdkversion":
+		return c.version
+	case "platform":
+		return strconv.Itoa(int(c.platform))
+	}
+	return ""
+}
+
+// Session implements session.Terminal.
+func (c *Conn) Session() *session.Session { return c.session.Load() }
+
+// Device implements fanout.Subscriber; the zero device when nobody is attached.
+func (c *Conn) Device() fanout.Device {
+	if ses := c.session.Load(); ses != nil {
+		return ses.Device()
+	}
+	return fanout.Device{}
+}
+
+// Attach implements session.Terminal.
+func (c *Conn) Attach(ses *session.Session) {
+	if old := c.session.Load(); old != nil && old.Device() != ses.Device() {
+		c.Detach()
+	}
+	c.session.Store(ses)
+	c.Join(fanout.User(ses.UID))
+	// An instance's earlier socket on this node is dead or about to be: the
+	// SDK opens the new one before it closes the old (protocol 01 §11).
+	c.server.hub.Each(fanout.User(ses.UID), func(s fanout.Subscriber) {
+		if other, ok := s.(*Conn); ok && other != c && other.Device() == ses.Device() {
+			go other.replaced()
+		}
+	})
+}
+
+// replaced forgets the instance without closing: the client does that itself.
+func (c *Conn) replaced() { c.Detach() }
+
+// Detach implements session.Terminal.
+func (c *Conn) Detach() {
+	c.mu.Lock()
+	topics := c.topics
+	c.topics = nil
+	c.mu.Unlock()
+	for t := range topics {
+		c.server.hub.Leave(t, c)
+	}
+	c.session.Store(nil)
+}
+
+// Join subscribes the connection to a topic until Leave or Detach.
+func (c *Conn) Join(t fanout.Topic) {
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		return
+	}
+	if c.topics == nil {
+		c.topics = map[fanout.Topic]struct{}{}
+	}
+	_, already := c.topics[t]
+	c.topics[t] = struct{}{}
+	c.mu.Unlock()
+	if !already {
+		c.server.hub.Join(t, c)
+	}
+}
+
+// Leave ends Join.
+func (c *Conn) Leave(t fanout.Topic) {
+	c.mu.Lock()
+	_, in := c.topics[t]
+	delete(c.topics, t)
+	c.mu.Unlock()
+	if in {
+		c.server.hub.Leave(t, c)
+	}
+}
+
+// Offer implements fanout.Subscriber.
+func (c *Conn) Offer(e *fanout.Event) {
+	switch e.Kind {
+	case fanout.Push:
+		c.enqueue(outgoing{event: e})
+	case fanout.Kick:
+		c.enqueue(outgoing{message: wire.AppendMessage(nil, kickDocument(e), c.mode)})
+		c.server.metrics.kicks.WithLabelValues(strconv.Itoa(int(e.KickType))).Inc()
+		go c.Detach() // not here: the hub holds its lock while it offers
+	case fanout.Resync:
+		c.enqueue(outgoing{message: wire.AppendMessage(nil, resyncDocument, c.mode)})
+	case fanout.Join:
+		go c.Join(fanout.Topic(e.Item))
+	case fanout.Leave:
+		go c.Leave(fanout.Topic(e.Item))
+	}
+}
+
+// read is the reading goroutine.
+func (c *Conn) read() {
+	reason := "client"
+	defer func() {
+		c.close(reason)
+		c.Detach()
+	}()
+	for {
+		frame, size, err := c.readFrame()
+		if err != nil {
+			if errors.Is(err, errHopeless) {
+				reason = "oversize"
+			} else if netErr := net.Error(nil); errors.As(err, &netErr) && netErr.Timeout() {
+				reason = "timeout"
+			}
+			return
+		}
+		c.heard.Store(time.Now().UnixNano())
+		c.handle(frame, size)
+	}
+}
+
+var (
+	errHopeless = errors.New("gateway: frame far over the limit")
+	frames      = sync.Pool{New: func() any { b := make([]byte, 0, 2048); return &b }}
+)
+
+// readFrame reads one message into a pooled buffer. Of a message over the
+// limit it returns the first bytes and the true size: closing the socket would
+// make the SDK send the same request again for ever (protocol 01 T9). Only 64
+// times the limit ends the connection.
+func (c *Conn) readFrame() (*[]byte, int64, error) {
+	_, r, err := c.ws.NextReader()
+	if err != nil {
+		return nil, 0, err
+	}
+	buf := frames.Get().(*[]byte)
+	b := (*buf)[:0]
+	limit := c.server.opts.MaxFrame
+	for len(b) < limit {
+		if len(b) == cap(b) {
+			b = append(b, 0)[:len(b)]
+		}
+		n, err := r.Read(b[len(b):min(cap(b), limit)])
+		b = b[:len(b)+n]
+		if err == io.EOF {
+			*buf = b
+			return buf, int64(len(b)), nil
+		}
+		if err != nil {
+			return nil, 0, err
+		}
+	}
+	*buf = b
+	rest, err := io.CopyN(io.Discard, r, int64(limit)*64)
+	if err == nil {
+		return nil, 0, errHopeless
+	}
+	if err != io.EOF {
+		return nil, 0, err
+	}
+	return buf, int64(len(b)) + rest, nil
+}
+
+// close ends the connection at once. The first reason counts.
+func (c *Conn) close(reason string) {
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		return
+	}
+	c.closed = true
+	c.out, c.outBytes = nil, 0
+	if c.room != nil {
+		c.room.Broadcast()
+	}
+	c.mu.Unlock()
+	_ = c.nc.Close() // nothing is left to do about it
+	c.server.gone(c, reason)
+}
+
+// finishThenClose closes when the commands in flight are answered and written.
+func (c *Conn) finishThenClose() {
+	c.mu.Lock()
+	c.closing = true
+	idle := c.inflight == 0 && len(c.out) == 0 && !c.writing
+	c.mu.Unlock()
+	if idle {
+		c.goodbye()
+	}
+}
+
+func (c *Conn) goodbye() {
+	_ = c.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseGoingAway, "restart"),
+		time.Now().Add(time.Second)) // closing anyway
+	c.close("drain")
+}
+
+// check is the watch's visit, every few seconds.
+func (c *Conn) check(now time.Time) {
+	silent := now.Sub(time.Unix(0, c.heard.Load()))
+	switch {
+	case silent > c.server.opts.DeadAfter:
+		c.close("silent")
+		return
+	case silent > c.server.opts.PingAfter:
+		c.enqueue(outgoing{message: pingMessage})
+	}
+	// A device whose ticket has ended is told so even when it is idle: it is
+	// made to log in again, and that is answered with 70001 (protocol 01 §12).
+	if ses := c.session.Load(); ses == nil || now.Unix() < ses.ExpiresAt {
+		c.warned = false
+	} else if !c.warned {
+		c.warned = true
+		c.enqueue(outgoing{message: wire.AppendMessage(nil, resyncDocument, c.mode)})
+	}
+}

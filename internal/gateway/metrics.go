@@ -1,0 +1,67 @@
+package gateway
+
+import (
+	"strconv"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+)
+
+type metrics struct {
+	connections prometheus.Gauge
+	refused     *prometheus.CounterVec
+	closed      *prometheus.CounterVec
+	commands    *prometheus.CounterVec
+	seconds     *prometheus.HistogramVec
+	bad         *prometheus.CounterVec
+	kicks       *prometheus.CounterVec
+	pushed      prometheus.Counter
+	overflows   prometheus.Counter
+	panics      prometheus.Counter
+}
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	f := promauto.With(reg)
+	counter := func(name, help string) prometheus.Counter {
+		return f.NewCounter(prometheus.CounterOpts{Namespace: "imserver", Name: name, Help: help})
+	}
+	vec := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return f.NewCounterVec(prometheus.CounterOpts{Namespace: "imserver", Name: name, Help: help}, labels)
+	}
+	return &metrics{
+		connections: f.NewGauge(prometheus.GaugeOpts{Namespace: "imserver", Name: "connections", Help: "Open WebSocket connections."}),
+		refused:     vec("connections_refused_total", "Connections refused before the upgrade, by reason.", "reason"),
+		closed:      vec("connections_closed_total", "Closed connections, by reason.", "reason"),
+		commands:    vec("commands_total", "Commands answered, by name and code.", "command", "code"),
+		seconds: f.NewHistogramVec(prometheus.HistogramOpts{Namespace: "imserver", Name: "command_seconds",
+			Help: "Time from reading a command to queueing its answer.", Buckets: prometheus.ExponentialBuckets(0.0005, 2.5, 11)}, []string{"command"}),
+		bad:       vec("frames_bad_total", "Frames that no command could be read from, by reason.", "reason"),
+		kicks:     vec("kicks_total", "Devices kicked out, by kick type.", "type"),
+		pushed:    counter("events_pushed_total", "Event items written to connections."),
+		overflows: counter("queue_overflows_total", "Connections closed because their queue was full."),
+		panics:    counter("command_panics_total", "Commands that panicked."),
+	}
+}
+
+func newCond(l sync.Locker) *sync.Cond { return sync.NewCond(l) }
+
+func clip(s string, n int) string {
+	if len(s) > n {
+		return s[:n]
+	}
+	return s
+}
+
+func platformOf(s string) int {
+	n, err := strconv.ParseUint(s, 10, 15)
+	if err != nil {
+		return 7
+	}
+	return int(n)
+}
+
+func appOf(s string) uint32 {
+	n, _ := strconv.ParseUint(s, 10, 32) // 0 is no app
+	return uint32(n)
+}

@@ -1,0 +1,123 @@
+package gateway
+
+import (
+	"sync"
+	"time"
+
+	"imserver/internal/fanout"
+	"imserver/internal/wire"
+)
+
+var pingMessage = []byte{0x89, 0}
+
+var resyncDocument = []byte(`{"head":{"ver":"v4","servcmd":"` + wire.RelogCommand + `"},"body":{}}`)
+
+// kickDocument is the push that logs an instance out (protocol 01 §12).
+func kickDocument(e *fanout.Event) []byte {
+	inst := wire.OpenObject(nil)
+	inst.Int("InstId", int64(e.NewInst))
+	inst.Str("Platform", string(e.Item))
+	notice := wire.OpenObject(nil)
+	notice.Int("KickType", int64(e.KickType))
+	notice.Raw("NewInstInfo", inst.Close())
+	doc := []byte(`{"head":{"ver":"v4","servcmd":"` + wire.KickCommand + `"},"body":{"EventArray":[{"Event":10,"C2cNotifyMsgArray":[{"KickoutMsgNotify":`)
+	doc = append(doc, notice.Close()...)
+	return append(doc, `}]}]}}`...)
+}
+
+// writeTimeout bounds one write; a peer that takes nothing for so long is gone.
+const writeTimeout = 15 * time.Second
+
+// enqueue adds o to what waits, and starts a writer if none is running. A
+// connection whose queue is over the limit is closed: dropping one push would
+// leave a hole that the SDK never notices, while after a reconnect it fetches
+// everything (protocol 01 §13).
+func (c *Conn) enqueue(o outgoing) {
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		return
+	}
+	c.outBytes += o.size()
+	if c.outBytes > c.server.opts.MaxQueue {
+		c.mu.Unlock()
+		c.server.metrics.overflows.Inc()
+		go c.close("slow") // not here: the caller may hold a lock
+		return
+	}
+	c.out = append(c.out, o)
+	start := !c.writing
+	c.writing = true
+	c.mu.Unlock()
+	if start {
+		go c.write()
+	}
+}
+
+var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 4096); return &b }}
+
+// maxKept is the largest buffer that goes back to the pool.
+const maxKept = 64 << 10
+
+// write writes what waits, everything that has gathered in one system call,
+// until nothing is left.
+func (c *Conn) write() {
+	buf := buffers.Get().(*[]byte)
+	defer func() {
+		if cap(*buf) <= maxKept {
+			buffers.Put(buf)
+		}
+	}()
+	for {
+		c.mu.Lock()
+		batch := c.out
+		if len(batch) == 0 || c.closed {
+			c.writing = false
+			done := c.closing && c.inflight == 0 && !c.closed
+			c.mu.Unlock()
+			if done {
+				c.goodbye()
+			}
+			return
+		}
+		c.out, c.outBytes = nil, 0
+		c.mu.Unlock()
+		*buf = c.assemble((*buf)[:0], batch)
+		_ = c.nc.SetWriteDeadline(time.Now().Add(writeTimeout)) // fails only on a closed socket
+		if _, err := c.nc.Write(*buf); err != nil {
+			c.close("write")
+		}
+	}
+}
+
+// maxMerge bounds the items of one push frame.
+const maxMerge = 64
+
+// assemble appends the messages of a batch. Events that follow each other
+// become one push frame with several items (protocol 01 §13).
+func (c *Conn) assemble(dst []byte, batch []outgoing) []byte {
+	for i := 0; i < len(batch); {
+		o := batch[i]
+		if o.event == nil {
+			dst = append(dst, o.message...)
+			i++
+			continue
+		}
+		run := 1
+		for i+run < len(batch) && batch[i+run].event != nil && run < maxMerge {
+			run++
+		}
+		if run == 1 {
+			dst = append(dst, o.event.Frame().Bytes(c.mode)...)
+		} else {
+			items := make([][]byte, run)
+			for k := range items {
+				items[k] = batch[i+k].event.Item
+			}
+			dst = wire.AppendMergedPush(dst, items, c.mode)
+		}
+		c.server.metrics.pushed.Add(float64(run))
+		i += run
+	}
+	return dst
+}

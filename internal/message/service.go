@@ -1,0 +1,100 @@
+package message
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"imserver/internal/account"
+	"imserver/internal/command"
+	"imserver/internal/fanout"
+	"imserver/internal/store"
+)
+
+// Policy decides whether one account may write to another: block list, friend
+// check, mute (protocol 02 §21). drop means that the sender is told success
+// and nothing is delivered; a refusal is a *command.Error.
+type Policy interface {
+	MaySend(ctx context.Context, call *command.Call, from, to *account.Account) (drop bool, err error)
+}
+
+// Pusher takes what may have to reach a user who is not online. It must not
+// block.
+type Pusher interface {
+	Offer(n Notice)
+}
+
+// Notice is a stored message that its receiver may have to be notified of.
+type Notice struct {
+	App      uint32
+	From, To *account.Account
+	Message  *Message
+}
+
+// Options of a Service; Policy and Pusher may be nil.
+type Options struct {
+	DB       *store.DB
+	Accounts *account.Directory
+	Hub      *fanout.Hub
+	Policy   Policy
+	Pusher   Pusher
+	Now      func() time.Time
+	Log      *slog.Logger
+	Metrics  prometheus.Registerer
+	// Writers is how many commits may be under way at once: 1 on SQLite.
+	Writers int
+}
+
+// Service does the one-to-one commands.
+type Service struct {
+	Options
+	log      *store.Batcher[*draft]
+	appended prometheus.Counter
+}
+
+// NewService makes the service and starts its writers.
+func NewService(ctx context.Context, o Options) (*Service, error) {
+	w := &writer{db: o.DB, now: o.Now}
+	if o.DB.Dialect == store.SQLite {
+		o.Writers = 1
+		if err := w.prepare(ctx); err != nil {
+			return nil, err
+		}
+	} else if o.Writers == 0 {
+		o.Writers = 2
+	}
+	f := promauto.With(o.Metrics)
+	s := &Service{Options: o, appended: f.NewCounter(prometheus.CounterOpts{Namespace: "imserver", Name: "messages_appended_total",
+		Help: "One-to-one messages stored.", ConstLabels: prometheus.Labels{"kind": "c2c"}})}
+	s.log = store.NewBatcher(store.BatchOptions{
+		Writers: o.Writers,
+		Sizes: f.NewHistogram(prometheus.HistogramOpts{Namespace: "imserver", Name: "append_batch_size",
+			Help: "Messages per commit.", Buckets: prometheus.ExponentialBuckets(1, 2, 10), ConstLabels: prometheus.Labels{"kind": "c2c"}}),
+		Seconds: f.NewHistogram(prometheus.HistogramOpts{Namespace: "imserver", Name: "append_seconds",
+			Help: "Time of one commit of messages.", Buckets: prometheus.ExponentialBuckets(0.0002, 2, 14), ConstLabels: prometheus.Labels{"kind": "c2c"}}),
+	}, w.append)
+	return s, nil
+}
+
+// Stop commits what waits and ends the writers, at the latest when ctx ends.
+func (s *Service) Stop(ctx context.Context) error { return s.log.Stop(ctx) }
+
+// Register adds the commands to the table.
+func (s *Service) Register(t *command.Table) {
+	command.Handle(t, "openim.sendmsg", command.Users|command.Ordered, s.send)
+	command.Handle(t, "openim.sendmsg", command.Admins, s.adminSend)
+	command.Handle(t, "openim.batchsendmsg", command.Admins, s.adminBatchSend)
+	command.Handle(t, "openim.getmsg", command.Users, s.sync)
+	command.Handle(t, "openim.getroammsg", command.Users, s.history)
+	command.Handle(t, "openim.msgreaded", command.Users, s.markRead)
+	command.Handle(t, "openim.get_peer_read_time", command.Users, s.peerReadTime)
+	command.Handle(t, "openim.ws_msg_push_ack", command.Users, s.ack)
+}
+
+// ack takes a client's word that a push arrived; the server asks for none.
+func (s *Service) ack(context.Context, *command.Call, *command.Empty) (command.Empty, error) {
+	return command.Empty{}, nil
+}

@@ -37,6 +37,7 @@ type Options struct {
 	Timeout      time.Duration // time a command may take (the SDKs wait 15 s, protocol 01 §7)
 	PingAfter    time.Duration // silence after which the server pings
 	DeadAfter    time.Duration // silence after which a connection counts as gone
+	WriteTimeout time.Duration // a write that takes longer ends the connection
 	Origins      []string      // allowed Origin values; empty = any
 }
 

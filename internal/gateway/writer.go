@@ -25,9 +25,6 @@ func kickDocument(e *fanout.Event) []byte {
 	return append(doc, `}]}]}}`...)
 }
 
-// writeTimeout bounds one write; a peer that takes nothing for so long is gone.
-const writeTimeout = 15 * time.Second
-
 // enqueue adds o to what waits, and starts a writer if none is running. A
 // connection whose queue is over the limit is closed: dropping one push would
 // leave a hole that the SDK never notices, while after a reconnect it fetches
@@ -83,7 +80,7 @@ func (c *Conn) write() {
 		c.out, c.outBytes = nil, 0
 		c.mu.Unlock()
 		*buf = c.assemble((*buf)[:0], batch)
-		_ = c.nc.SetWriteDeadline(time.Now().Add(writeTimeout)) // fails only on a closed socket
+		_ = c.nc.SetWriteDeadline(time.Now().Add(c.server.opts.WriteTimeout)) // fails only on a closed socket
 		if _, err := c.nc.Write(*buf); err != nil {
 			c.close("write")
 		}

@@ -1,0 +1,107 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"imserver/internal/account"
+	"imserver/internal/bus"
+	"imserver/internal/command"
+	"imserver/internal/config"
+	"imserver/internal/conversation"
+	"imserver/internal/fanout"
+	"imserver/internal/gateway"
+	"imserver/internal/message"
+	"imserver/internal/session"
+	"imserver/internal/store"
+)
+
+// node is a server process: the parts and how they are joined.
+type node struct {
+	config   *config.Config
+	log      *slog.Logger
+	metrics  *prometheus.Registry
+	db       *store.DB
+	bus      bus.Bus
+	hub      *fanout.Hub
+	table    *command.Table
+	accounts *account.Directory
+	sessions *session.Service
+	messages *message.Service
+	gateway  *gateway.Server
+}
+
+// newNode opens the store and the bus and wires the domains to the table.
+func newNode(ctx context.Context, c *config.Config, log *slog.Logger) (*node, error) {
+	n := &node{config: c, log: log, metrics: prometheus.NewRegistry(), table: command.NewTable(), bus: bus.Local{}}
+	n.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	var err error
+	if n.db, err = store.Open(ctx, store.Options{URL: c.DatabaseURL, Dir: c.DataDir, MaxConns: c.DatabaseConns}); err != nil {
+		return nil, err
+	}
+	version, err := n.db.Migrate(ctx)
+	if err != nil {
+		return nil, err
+	}
+	log.Info("store is ready", "engine", n.db.Dialect.String(), "schema", version)
+	if err := n.wire(ctx); err != nil {
+		return nil, err
+	}
+	return n, nil
+}
+
+func (n *node) wire(ctx context.Context) error {
+	now := time.Now
+	n.hub = fanout.NewHub(n.bus, n.log)
+	n.accounts = account.NewDirectory(n.db, now)
+	n.sessions = session.NewService(n.db, n.accounts, n.hub, now, n.log)
+	var err error
+	n.messages, err = message.NewService(ctx, message.Options{DB: n.db, Accounts: n.accounts, Hub: n.hub, Now: now, Log: n.log, Metrics: n.metrics})
+	if err != nil {
+		return fmt.Errorf("messages: %w", err)
+	}
+	conversations := conversation.NewService(now, n.messages)
+
+	n.sessions.Register(n.table)
+	session.RegisterCloud(n.table)
+	n.messages.Register(n.table)
+	conversations.Register(n.table)
+
+	n.gateway = gateway.New(gatewayOptions(n.config), n.config.App, n.table, n.sessions, n.hub, n.metrics, n.log)
+	return nil
+}
+
+func gatewayOptions(c *config.Config) gateway.Options {
+	l := c.Limits
+	return gateway.Options{
+		MaxFrame: l.FrameBytes, MaxQueue: l.QueueBytes, MaxInflight: l.CommandConcurrency,
+		CommandRate: float64(l.CommandRate), CommandBurst: l.CommandBurst, PerAddress: l.ConnectionsPerIP,
+		Handshake: l.HandshakeTimeout, Timeout: 10 * time.Second, PingAfter: l.PingInterval, DeadAfter: l.IdleTimeout,
+		WriteTimeout: l.WriteTimeout, Origins: c.AllowedOrigins,
+	}
+}
+
+// ready reports whether the store and the bus answer.
+func (n *node) ready(ctx context.Context) error {
+	if err := n.db.Ping(ctx); err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	if err := n.bus.Ping(ctx); err != nil {
+		return fmt.Errorf("bus: %w", err)
+	}
+	return nil
+}
+
+// close ends the parts in the order of their dependence.
+func (n *node) close(ctx context.Context) {
+	if err := n.messages.Stop(ctx); err != nil {
+		n.log.Error("messages were still being written", "err", err)
+	}
+	_ = n.bus.Close() // nothing is left to do about it
+	_ = n.db.Close()
+}

@@ -1,0 +1,145 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"imserver/internal/config"
+	"imserver/internal/gateway"
+	"imserver/internal/usersig"
+)
+
+func logger(c config.Log) *slog.Logger {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(c.Level)) // validated by config
+	o := &slog.HandlerOptions{Level: level}
+	if c.Format == "json" {
+		return slog.New(slog.NewJSONHandler(os.Stderr, o))
+	}
+	return slog.New(slog.NewTextHandler(os.Stderr, o))
+}
+
+// serve runs the server until ctx ends, then drains.
+func serve(ctx context.Context, c *config.Config, out io.Writer) error {
+	log := logger(c.Log)
+	for _, name := range c.Unknown {
+		log.Warn("this variable sets nothing", "name", name)
+	}
+	n, err := newNode(ctx, c, log)
+	if err != nil {
+		return err
+	}
+	listener, err := net.Listen("tcp", c.Listen)
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	server := &http.Server{Handler: n.handler(), ReadHeaderTimeout: c.Limits.HandshakeTimeout, IdleTimeout: 2 * time.Minute,
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
+	failed := make(chan error, 1)
+	go func() { failed <- server.Serve(listener) }()
+	background, stop := context.WithCancel(context.Background())
+	defer stop()
+	go n.gateway.Run(background)
+	go n.housekeeping(background)
+	log.Info("listening", "address", listener.Addr().String(), "version", version)
+	greet(out, c, listener.Addr().String())
+
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+	}
+	log.Info("draining")
+	drain, cancel := context.WithTimeout(context.Background(), c.DrainTimeout)
+	defer cancel()
+	go func() { _ = server.Shutdown(drain) }() // sockets are the gateway's
+	n.gateway.Drain(drain)
+	stop()
+	n.close(drain)
+	log.Info("stopped")
+	return nil
+}
+
+// handler routes by hand: the WebSocket door takes any path that ends right,
+// and a ServeMux would redirect //binfo (protocol 01 T16).
+func (n *node) handler() http.Handler {
+	metrics := promhttp.HandlerFor(n.metrics, promhttp.HandlerOpts{})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch path := r.URL.Path; {
+		case gateway.Matches(path), path == "/" && r.Header.Get("Upgrade") != "":
+			n.gateway.ServeHTTP(w, r)
+		case path == "/metrics":
+			metrics.ServeHTTP(w, r)
+		case path == "/healthz":
+			_, _ = io.WriteString(w, "ok\n")
+		case path == "/readyz":
+			n.serveReady(w, r)
+		default:
+			http.NotFound(w, r)
+		}
+	})
+}
+
+func (n *node) serveReady(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
+	defer cancel()
+	if err := n.ready(ctx); err != nil {
+		n.log.Warn("not ready", "err", err)
+		http.Error(w, "not ready", http.StatusServiceUnavailable)
+		return
+	}
+	_, _ = io.WriteString(w, "ready\n")
+}
+
+// greet prints what to put into an SDK, when a person is likely to read it.
+func greet(out io.Writer, c *config.Config, address string) {
+	if c.Log.Format == "json" || len(c.Apps) == 0 {
+		return
+	}
+	app := c.Apps[0]
+	sig, err := usersig.Sign(app.Keys[0], usersig.Ticket{UserID: "alice", SDKAppID: app.SDKAppID, IssuedAt: time.Now().Unix(), Lifetime: 86400})
+	if err != nil {
+		return
+	}
+	scheme := "ws"
+	if c.TLS.CertFile != "" {
+		scheme = "wss"
+	}
+	_, _ = fmt.Fprintf(out, `
+imserver is ready. In your app:
+
+    const chat = TencentCloudChat.create({ SDKAppID: %d, proxyServer: '%s://%s' });
+    await chat.login({
+      userID: 'alice',
+      userSig: '%s',
+    });
+
+That ticket is good for a day; imserver usersig --user NAME prints others.
+`, app.SDKAppID, scheme, address, sig)
+}
+
+// housekeeping removes what is past its time, in small steps beside the
+// traffic.
+func (n *node) housekeeping(ctx context.Context) {
+	tick := time.NewTicker(time.Minute)
+	defer tick.Stop()
+	for {
+		if _, err := n.sessions.Sweep(ctx, 500); err != nil && !errors.Is(err, context.Canceled) {
+			n.log.Error("sweeping sessions failed", "err", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}

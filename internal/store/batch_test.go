@@ -1,0 +1,96 @@
+package store_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"imserver/internal/store"
+)
+
+type item struct{ key, n int }
+
+// Ensure every item is committed once, in the order of its key, and completed
+// in that order too, whatever gathers in a batch.
+func TestBatcherOrder(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var mu sync.Mutex
+		committed := map[int][]int{}
+		b := store.NewBatcher(store.BatchOptions{Writers: rapid.IntRange(1, 4).Draw(t, "writers"), MaxBatch: rapid.IntRange(1, 9).Draw(t, "batch")},
+			func(_ context.Context, items []item) error {
+				mu.Lock()
+				defer mu.Unlock()
+				for _, i := range items {
+					committed[i.key] = append(committed[i.key], i.n)
+				}
+				return nil
+			})
+		completed := map[int][]int{}
+		keys, each := rapid.IntRange(1, 6).Draw(t, "keys"), rapid.IntRange(1, 40).Draw(t, "each")
+		var wg, senders sync.WaitGroup
+		for k := range keys {
+			senders.Add(1)
+			wg.Add(each)
+			go func() {
+				defer senders.Done()
+				for n := range each {
+					b.Go(uint64(k), item{k, n}, func(i item, err error) {
+						defer wg.Done()
+						mu.Lock()
+						defer mu.Unlock()
+						if err != nil {
+							completed[k] = append(completed[k], -1)
+							return
+						}
+						completed[k] = append(completed[k], i.n)
+					})
+				}
+			}()
+		}
+		senders.Wait()
+		wg.Wait()
+		if err := b.Stop(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		for k := range keys {
+			for n := range each {
+				if committed[k][n] != n || completed[k][n] != n {
+					t.Fatalf("key %d: committed %v, completed %v", k, committed[k], completed[k])
+				}
+			}
+		}
+	})
+}
+
+// Ensure a failed commit is everybody's error, a full queue refuses at once,
+// and nothing is taken after Stop.
+func TestBatcherErrors(t *testing.T) {
+	boom := errors.New("disk full")
+	release := make(chan struct{})
+	b := store.NewBatcher(store.BatchOptions{MaxBatch: 1, MaxQueue: 1}, func(context.Context, []item) error {
+		<-release
+		return boom
+	})
+	first := make(chan error, 1)
+	b.Go(0, item{}, func(_ item, err error) { first <- err })
+	busy := false
+	for range 3 { // one is being written, one waits, so at the latest the third finds no room
+		b.Go(0, item{}, func(_ item, err error) { busy = busy || errors.Is(err, store.ErrBusy) })
+	}
+	if !busy {
+		t.Error("a full queue took more")
+	}
+	close(release)
+	if err := <-first; !errors.Is(err, boom) {
+		t.Errorf("err = %v", err)
+	}
+	if err := b.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Do(t.Context(), 0, item{}); !errors.Is(err, store.ErrStopped) {
+		t.Errorf("after Stop: %v", err)
+	}
+}

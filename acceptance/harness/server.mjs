@@ -29,7 +29,7 @@ export function builtCommands() {
   const lines = execFileSync(binary(), ['commands'], { encoding: 'utf8' }).split('\n').map((line) => line.trim().split(/\s+/));
   const named = lines.filter(([name]) => /^\w+\.\w+$/.test(name));
   return {
-    socket: named.filter(([, ...rest]) => /user|anonymous|any/.test(rest.join(' '))).map(([name]) => name).sort(),
+    socket: named.filter(([, ...rest]) => /user|anonymous|ticket/.test(rest.join(' '))).map(([name]) => name).sort(),
     rest: named.filter(([, ...rest]) => /admin/.test(rest.join(' '))).map(([name]) => name).sort(),
   };
 }

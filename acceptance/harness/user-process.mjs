@@ -72,7 +72,9 @@ const operations = {
 
   async call({ method, args }) {
     if (typeof chat[method] !== 'function') throw new Error(`the SDK has no method ${method}`);
-    return plain(await chat[method](...live(args)));
+    const ready = live(args);
+    if (['on', 'off', 'once'].includes(method)) ready[0] = SDK.EVENT[ready[0]] ?? ready[0]; // keys of EVENT, as everywhere here
+    return plain(await chat[method](...ready));
   },
 
   registerPlugin({ name, module }) {

@@ -93,7 +93,7 @@ export class User {
   waitFor(event, predicate = () => true, { timeout = 5000, since = 0 } = {}) {
     const fits = (seen) => seen.event === event && predicate(seen.data);
     return this.#watch(this.events.slice(since), fits, timeout, () => `${event} at ${this.userID}; seen: ${this.#summary(since)}`)
-      .then((seen) => { note('events', event); return seen.data; });
+      .then((seen) => { this.#note('events', event); return seen.data; });
   }
 
   /** The first received message that satisfies the predicate (from MESSAGE_RECEIVED). */
@@ -159,7 +159,7 @@ export class User {
       if (error instanceof SDKError) error.stack = `${error.message}\n${failed.stack}`;
       throw error;
     });
-    note('methods', this.generation === 'v2' ? `v2.${method}` : method);
+    this.#note('methods', method);
     return result;
   }
 
@@ -187,6 +187,11 @@ export class User {
       this.events.push(seen);
     }
     for (const watcher of this.#watchers) watcher(seen);
+  }
+
+  /** Evidence is about v3; what v2 did is kept apart. */
+  #note(kind, name) {
+    note(kind, this.generation === 'v2' ? `v2.${name}` : name);
   }
 
   #noteCommand({ out, lost, head, body }) {

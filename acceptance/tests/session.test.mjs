@@ -95,6 +95,21 @@ engines('session', {}, ({ test }) => {
     await alice.sdk.getUserProfile({ userIDList: [alice.userID] });
   });
 
+  test('listeners come and go; a destroyed instance is gone', async (world) => {
+    const [alice, bob] = await world.users('alice', 'bob');
+    assert.equal(await alice.sdk.isReady(), true);
+    await alice.sdk.on('MESSAGE_RECEIVED', { $event: 'heard' });
+    await bob.sendText(alice.userID, 'one');
+    await alice.waitFor('heard');
+    await alice.sdk.off('MESSAGE_RECEIVED', { $event: 'heard' });
+    const two = await bob.sendText(alice.userID, 'two');
+    await alice.waitForMessage((m) => m.ID === two.ID);
+    assert.equal(alice.events.filter((e) => e.event === 'heard').length, 1);
+    await alice.sdk.destroy();
+    await bob.sendText(alice.userID, 'three');
+    await alice.expectNone('MESSAGE_RECEIVED', (list) => list.some((m) => m.payload.text === 'three'), { within: 300 });
+  });
+
   test('an instance keeps its account number for ever', async (world) => {
     const tinyID = async (id) => (await (await world.raw({ node: 1 })).login(id)).TinyId;
     const [a, b] = [world.id('a'), world.id('b')];

@@ -126,6 +126,7 @@ export async function startServer(engine, { env = {} } = {}) {
       IMSERVER_REDIS_URL: redis?.url ?? '',
       IMSERVER_APPS: `${app.appID}:${app.key}`,
       IMSERVER_ADMINS: 'administrator',
+      IMSERVER_LOG_FORMAT: 'json',
       ...env,
     }));
   }

@@ -54,7 +54,7 @@ export class User {
   async login(options = {}) {
     await this.started;
     const since = this.mark();
-    const { sig = userSig(this.app, this.userID), userID = this.userID } = options;
+    const { userID = this.userID, sig = userSig(this.app, userID) } = options;
     const answer = await this.sdk.login({ userID, userSig: sig });
     this.userID = userID;
     await this.waitFor('SDK_READY', undefined, { since });

@@ -28,7 +28,7 @@ type Head struct {
 
 // Limits of what a head may hold; longer values are a malformed frame.
 const (
-	maxCommand = 128
+	maxCommand = 128 // only in a frame that is unusable otherwise: elsewhere a longer name is just unknown
 	maxSeq     = 24
 	maxDepth   = 128
 )
@@ -76,7 +76,7 @@ func Decode(frame []byte) (Head, []byte, error) {
 		head.set(key.Str, value)
 		return true
 	})
-	if head.Command == "" || len(head.Command) > maxCommand || len(head.Seq) > maxSeq {
+	if head.Command == "" || len(head.Seq) > maxSeq { // a command of any length is answered: there is none so long
 		return Head{}, nil, ErrNoHead
 	}
 	if rawBody.Raw == "" {

@@ -106,7 +106,8 @@ func openSQLite(o Options) (*DB, error) {
 		if mode != "" {
 			q.Set("_txlock", mode)
 		}
-		db, err := sql.Open("sqlite", "file:"+path+"?"+q.Encode())
+		// Escaped, because a #, ? or % in a folder's name would end or change the path.
+		db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+"?"+q.Encode())
 		if err != nil {
 			return nil, fmt.Errorf("store: %w", err)
 		}

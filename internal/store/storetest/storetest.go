@@ -1,0 +1,98 @@
+// Package storetest gives tests real, migrated, empty databases: SQLite in a
+// temporary folder always, and Postgres when IMSERVER_TEST_POSTGRES_URL names
+// one (scripts/services.sh starts it).
+package storetest
+
+import (
+	"context"
+	"crypto/rand"
+	"net/url"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"imserver/internal/store"
+)
+
+// PostgresVar is the variable that holds the address of a Postgres in which
+// the tests may make and drop databases.
+const PostgresVar = "IMSERVER_TEST_POSTGRES_URL"
+
+// Open runs fn as a subtest on every engine there is, each with a database of
+// its own that is gone afterwards.
+func Open(t *testing.T, fn func(t *testing.T, db *store.DB)) {
+	t.Helper()
+	t.Run(store.SQLite.String(), func(t *testing.T) { fn(t, SQLite(t)) })
+	t.Run(store.Postgres.String(), func(t *testing.T) { fn(t, Postgres(t)) })
+}
+
+// SQLite returns an embedded database of its own for the test or benchmark.
+func SQLite(tb testing.TB) *store.DB {
+	tb.Helper()
+	return open(tb, store.Options{Dir: tb.TempDir()})
+}
+
+// Postgres returns a Postgres database of its own for the test or benchmark,
+// which it skips when there is no Postgres.
+func Postgres(tb testing.TB) *store.DB {
+	tb.Helper()
+	// A database and not a schema: advisory locks are a database's, so the
+	// migrations of tests that run at once do not wait for each other.
+	return open(tb, store.Options{URL: database(tb), MaxConns: 8})
+}
+
+// open opens and migrates; the database closes with the test.
+func open(tb testing.TB, o store.Options) *store.DB {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	db, err := store.Open(ctx, o)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			tb.Error(err)
+		}
+	})
+	if _, err := db.Migrate(ctx); err != nil {
+		tb.Fatal(err)
+	}
+	return db
+}
+
+// database makes an empty Postgres database and returns its address; it is
+// dropped with the test.
+func database(tb testing.TB) string {
+	tb.Helper()
+	server := os.Getenv(PostgresVar)
+	if server == "" {
+		tb.Skip("no Postgres: set " + PostgresVar)
+	}
+	u, err := url.Parse(server)
+	if err != nil {
+		tb.Fatalf("%s is malformed", PostgresVar)
+	}
+	name := "test_" + strings.ToLower(rand.Text())
+	execute(tb, server, `CREATE DATABASE `+name+` TEMPLATE template0`)
+	tb.Cleanup(func() { execute(tb, server, `DROP DATABASE `+name+` WITH (FORCE)`) })
+	u.Path = "/" + name
+	return u.String()
+}
+
+func execute(tb testing.TB, server, statement string) {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, server)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	if _, err := conn.Exec(ctx, statement); err != nil {
+		tb.Fatalf("%s: %v", statement, err)
+	}
+}

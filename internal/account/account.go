@@ -230,3 +230,12 @@ func (d *Directory) Ensure(ctx context.Context, app uint32, userID string) (a *A
 	a, err = d.Lookup(ctx, app, userID)
 	return a, n > 0, err
 }
+
+// Number is Ensure for a caller who only wants the account's number.
+func (d *Directory) Number(ctx context.Context, app uint32, userID string) (int64, error) {
+	a, _, err := d.Ensure(ctx, app, userID)
+	if err != nil {
+		return 0, err
+	}
+	return a.UID, nil
+}

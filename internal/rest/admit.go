@@ -64,11 +64,9 @@ func (d *Door) admit(ctx context.Context, r *http.Request, call *command.Call) e
 	if !call.App.IsAdmin(call.UserID) {
 		return command.Err(command.CodeNotAdmin, "")
 	}
-	acc, _, err := d.accounts.Ensure(ctx, call.App.SDKAppID, call.UserID)
-	if err != nil {
+	if call.UID, err = d.number(ctx, call.App.SDKAppID, call.UserID); err != nil {
 		return err
 	}
-	call.UID = acc.UID
 	call.Ticket = command.Ticket{IssuedAt: ticket.IssuedAt, ExpiresAt: ticket.ExpiresAt().Unix()}
 	return nil
 }

@@ -16,7 +16,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"imserver/internal/account"
 	"imserver/internal/command"
 	"imserver/internal/config"
 	"imserver/internal/usersig"
@@ -49,24 +48,27 @@ type Tickets interface {
 	Ticket(ctx context.Context, app *config.App, userID, sig string) (usersig.Ticket, error)
 }
 
+// Number returns the permanent number of an administrator's account. An account
+// that is new is created: the ticket is an invitation, as at a first login.
+type Number func(ctx context.Context, app uint32, userID string) (uid int64, err error)
+
 // Door is an http.Handler.
 type Door struct {
 	opts     Options
 	apps     Apps
 	table    *command.Table
 	tickets  Tickets
-	accounts *account.Directory
+	number   Number
 	limits   *limits
 	room     chan struct{} // nil = no limit
 	log      *slog.Logger
 	metrics  *metrics
 }
 
-// New makes the door. The accounts are where the caller's number is found: an
-// administrator's first call creates its account, as a first login would.
-func New(o Options, apps Apps, table *command.Table, tickets Tickets, accounts *account.Directory, now func() time.Time,
+// New makes the door.
+func New(o Options, apps Apps, table *command.Table, tickets Tickets, number Number, now func() time.Time,
 	reg prometheus.Registerer, log *slog.Logger) *Door {
-	d := &Door{opts: o, apps: apps, table: table, tickets: tickets, accounts: accounts, limits: newLimits(now), log: log, metrics: newMetrics(reg)}
+	d := &Door{opts: o, apps: apps, table: table, tickets: tickets, number: number, limits: newLimits(now), log: log, metrics: newMetrics(reg)}
 	if o.Inflight > 0 {
 		d.room = make(chan struct{}, o.Inflight)
 	}

@@ -80,7 +80,7 @@ func (f *fixture) start(t *testing.T, db *store.DB) {
 		}
 		return nil
 	}
-	f.srv = httptest.NewServer(rest.New(f.opts, apps, f.table, sessions, dir, now, f.reg, log))
+	f.srv = httptest.NewServer(rest.New(f.opts, apps, f.table, sessions, dir.Number, now, f.reg, log))
 	t.Cleanup(f.srv.Close)
 }
 

@@ -82,7 +82,7 @@ func gatewayOptions(c *config.Config) gateway.Options {
 		MaxFrame: l.FrameBytes, MaxQueue: l.QueueBytes, MaxInflight: l.CommandConcurrency,
 		CommandRate: float64(l.CommandRate), CommandBurst: l.CommandBurst, PerAddress: l.ConnectionsPerIP,
 		Handshake: l.HandshakeTimeout, Timeout: 10 * time.Second, PingAfter: l.PingInterval, DeadAfter: l.IdleTimeout,
-		WriteTimeout: l.WriteTimeout, Origins: c.AllowedOrigins,
+		WriteTimeout: l.WriteTimeout, Origins: c.AllowedOrigins, Proxies: c.TrustedProxies,
 	}
 }
 

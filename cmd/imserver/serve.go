@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +14,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"imserver/internal/certfile"
+	"imserver/internal/clientip"
 	"imserver/internal/config"
 	"imserver/internal/gateway"
 	"imserver/internal/usersig"
@@ -44,6 +47,14 @@ func serve(ctx context.Context, c *config.Config, out io.Writer) error {
 	}
 	server := &http.Server{Handler: n.handler(), ReadHeaderTimeout: c.Limits.HandshakeTimeout, IdleTimeout: 2 * time.Minute,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
+	if c.TLS.CertFile != "" {
+		cert, err := certfile.Open(c.TLS.CertFile, c.TLS.KeyFile, log)
+		if err != nil {
+			return err
+		}
+		// WebSocket upgrades are HTTP/1.1, so HTTP/2 is not offered.
+		listener = tls.NewListener(listener, cert.Config())
+	}
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()
 	background, stop := context.WithCancel(context.Background())
@@ -78,6 +89,10 @@ func (n *node) handler() http.Handler {
 		case gateway.Matches(path), path == "/" && r.Header.Get("Upgrade") != "":
 			n.gateway.ServeHTTP(w, r)
 		case path == "/metrics":
+			if !clientip.Allowed(clientip.Of(r, n.config.TrustedProxies), n.config.MetricsAllow) {
+				http.Error(w, "forbidden", http.StatusForbidden)
+				return
+			}
 			metrics.ServeHTTP(w, r)
 		case path == "/healthz":
 			_, _ = io.WriteString(w, "ok\n")

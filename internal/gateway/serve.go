@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"runtime/debug"
 	"strconv"
 	"time"
@@ -175,6 +176,10 @@ func (c *Conn) finish(r request, call *command.Call, answer any, err error) {
 				"request", call.RequestID, "err", err)
 			err = command.Errf(command.CodeInternal, "internal error, request %s", call.RequestID)
 		}
+	}
+	if c.server.log.Enabled(context.Background(), slog.LevelDebug) {
+		c.server.log.Debug("command", "app", call.App.SDKAppID, "user", call.UserID, "command", r.head.Command,
+			"request", call.RequestID, "code", command.CodeOf(err), "took", time.Since(r.start))
 	}
 	c.reply(r, answer, err)
 	c.end()

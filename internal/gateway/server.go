@@ -6,7 +6,6 @@ package gateway
 import (
 	"context"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -18,6 +17,7 @@ import (
 	"github.com/gorilla/websocket"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"imserver/internal/clientip"
 	"imserver/internal/command"
 	"imserver/internal/config"
 	"imserver/internal/fanout"
@@ -27,18 +27,19 @@ import (
 
 // Options are the door's limits; every field must be set.
 type Options struct {
-	MaxFrame     int           // bytes of a frame that is processed; larger ones are answered with an error
-	MaxQueue     int           // bytes waiting for a connection before it counts as too slow
-	MaxInflight  int           // commands of one connection being processed at once
-	CommandRate  float64       // commands per second of one connection; 0 = no limit
-	CommandBurst int           // commands that may come at once
-	PerAddress   int           // connections of one address, loopback excepted; 0 = no limit
-	Handshake    time.Duration // time to upgrade
-	Timeout      time.Duration // time a command may take (the SDKs wait 15 s, protocol 01 §7)
-	PingAfter    time.Duration // silence after which the server pings
-	DeadAfter    time.Duration // silence after which a connection counts as gone
-	WriteTimeout time.Duration // a write that takes longer ends the connection
-	Origins      []string      // allowed Origin values; empty = any
+	MaxFrame     int            // bytes of a frame that is processed; larger ones are answered with an error
+	MaxQueue     int            // bytes waiting for a connection before it counts as too slow
+	MaxInflight  int            // commands of one connection being processed at once
+	CommandRate  float64        // commands per second of one connection; 0 = no limit
+	CommandBurst int            // commands that may come at once
+	PerAddress   int            // connections of one address, loopback excepted; 0 = no limit
+	Handshake    time.Duration  // time to upgrade
+	Timeout      time.Duration  // time a command may take (the SDKs wait 15 s, protocol 01 §7)
+	PingAfter    time.Duration  // silence after which the server pings
+	DeadAfter    time.Duration  // silence after which a connection counts as gone
+	WriteTimeout time.Duration  // a write that takes longer ends the connection
+	Proxies      []netip.Prefix // whose X-Forwarded-For is believed
+	Origins      []string       // allowed Origin values; empty = any
 }
 
 // Apps finds an app's settings; nil if there is no such app.
@@ -59,8 +60,8 @@ type Server struct {
 	nextID   atomic.Uint64
 	draining atomic.Bool
 	mu       sync.Mutex
-	conns    map[*Conn]struct{} // guarded by mu
-	byAddr   map[netip.Addr]int // guarded by mu
+	conns    map[*Conn]struct{}   // guarded by mu
+	byAddr   map[netip.Prefix]int // guarded by mu
 }
 
 // New makes the door.
@@ -68,7 +69,7 @@ func New(o Options, apps Apps, table *command.Table, sessions *session.Service, 
 	s := &Server{
 		opts: o, apps: apps, table: table, sessions: sessions, hub: hub, log: log, metrics: newMetrics(reg),
 		replays: newReplays(),
-		conns:   map[*Conn]struct{}{}, byAddr: map[netip.Addr]int{},
+		conns:   map[*Conn]struct{}{}, byAddr: map[netip.Prefix]int{},
 	}
 	s.upgrader = websocket.Upgrader{
 		HandshakeTimeout: o.Handshake,
@@ -106,7 +107,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "shutting down", http.StatusServiceUnavailable)
 		return
 	}
-	addr := remote(r)
+	addr := clientip.Of(r, s.opts.Proxies)
 	if !s.admit(addr) {
 		s.metrics.refused.WithLabelValues("address").Inc()
 		http.Error(w, "too many connections", http.StatusTooManyRequests)
@@ -152,12 +153,13 @@ func (s *Server) admit(addr netip.Addr) bool {
 	if s.opts.PerAddress == 0 || addr.IsLoopback() {
 		return true
 	}
+	home := household(addr)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.byAddr[addr] >= s.opts.PerAddress {
+	if s.byAddr[home] >= s.opts.PerAddress {
 		return false
 	}
-	s.byAddr[addr]++
+	s.byAddr[home]++
 	return true
 }
 
@@ -165,11 +167,22 @@ func (s *Server) release(addr netip.Addr) {
 	if s.opts.PerAddress == 0 || addr.IsLoopback() {
 		return
 	}
+	home := household(addr)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.byAddr[addr]--; s.byAddr[addr] <= 0 {
-		delete(s.byAddr, addr)
+	if s.byAddr[home]--; s.byAddr[home] <= 0 {
+		delete(s.byAddr, home)
 	}
+}
+
+// household is what one subscriber line has: an IPv4 address, or an IPv6 /64.
+func household(addr netip.Addr) netip.Prefix {
+	bits := 32
+	if addr.Is6() {
+		bits = 64
+	}
+	p, _ := addr.Prefix(bits) // fails only for the zero Addr, whose prefix is the zero Prefix
+	return p
 }
 
 func (s *Server) gone(c *Conn, reason string) {
@@ -182,15 +195,6 @@ func (s *Server) gone(c *Conn, reason string) {
 		s.metrics.connections.Dec()
 		s.metrics.closed.WithLabelValues(reason).Inc()
 	}
-}
-
-func remote(r *http.Request) netip.Addr {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return netip.Addr{}
-	}
-	addr, _ := netip.ParseAddr(host) // the zero Addr stands for unknown
-	return addr.Unmap()
 }
 
 // Run watches over the connections until ctx ends: it pings the silent ones,

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -11,12 +13,14 @@ import (
 
 	"imserver/internal/account"
 	"imserver/internal/bus"
+	"imserver/internal/clientip"
 	"imserver/internal/command"
 	"imserver/internal/config"
 	"imserver/internal/conversation"
 	"imserver/internal/fanout"
 	"imserver/internal/gateway"
 	"imserver/internal/message"
+	"imserver/internal/rest"
 	"imserver/internal/session"
 	"imserver/internal/store"
 )
@@ -34,6 +38,7 @@ type node struct {
 	sessions *session.Service
 	messages *message.Service
 	gateway  *gateway.Server
+	rest     *rest.Door
 }
 
 // newNode opens the store and the bus and wires the domains to the table.
@@ -72,8 +77,26 @@ func (n *node) wire(ctx context.Context) error {
 	n.messages.Register(n.table)
 	conversations.Register(n.table)
 
+	n.rest = rest.New(restOptions(n.config), n.config.App, n.table, n.sessions, n.number, now, n.metrics, n.log)
 	n.gateway = gateway.New(gatewayOptions(n.config), n.config.App, n.table, n.sessions, n.hub, n.metrics, n.log)
 	return nil
+}
+
+// number returns the uid of an administrator, whose account is made at its
+// first call.
+func (n *node) number(ctx context.Context, app uint32, userID string) (int64, error) {
+	acc, _, err := n.accounts.Ensure(ctx, app, userID)
+	if err != nil {
+		return 0, err
+	}
+	return acc.UID, nil
+}
+
+func restOptions(c *config.Config) rest.Options {
+	return rest.Options{
+		MaxBody: c.Limits.RESTBodyBytes, Inflight: 256, Timeout: 10 * time.Second,
+		Remote: func(r *http.Request) netip.Addr { return clientip.Of(r, c.TrustedProxies) },
+	}
 }
 
 func gatewayOptions(c *config.Config) gateway.Options {

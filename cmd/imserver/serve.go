@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -88,6 +89,8 @@ func (n *node) handler() http.Handler {
 		switch path := r.URL.Path; {
 		case gateway.Matches(path), path == "/" && r.Header.Get("Upgrade") != "":
 			n.gateway.ServeHTTP(w, r)
+		case strings.HasPrefix(path, "/v4/"):
+			n.rest.ServeHTTP(w, r)
 		case path == "/metrics":
 			if !clientip.Allowed(clientip.Of(r, n.config.TrustedProxies), n.config.MetricsAllow) {
 				http.Error(w, "forbidden", http.StatusForbidden)

@@ -4,7 +4,13 @@
 // fetched again from the store.
 package bus
 
-import "context"
+import (
+	"context"
+	"errors"
+)
+
+// ErrDown says that the bus cannot be reached now.
+var ErrDown = errors.New("bus: not reachable")
 
 // Handler receives what another node published to a topic that this node
 // subscribes to. Calls for one topic come one after the other, in the order
@@ -23,6 +29,14 @@ type Bus interface {
 	// Both return at once; interest is restored after a lost connection.
 	Subscribe(topic string)
 	Unsubscribe(topic string)
+
+	// Settle waits until every Subscribe that returned before the call is in
+	// effect on the bus: what other nodes publish from then on arrives. The
+	// login path calls it between joining its topics and answering, so that
+	// nothing is lost in between. When the bus is away it returns ErrDown at
+	// once: the reset function will be called when it is back. Otherwise only
+	// the end of ctx is an error.
+	Settle(ctx context.Context) error
 
 	// Listen sets who receives and who is told that publications may have
 	// been lost while the bus was away (it is back when reset is called).
@@ -46,6 +60,9 @@ func (Local) Subscribe(string) {}
 
 // Unsubscribe does nothing.
 func (Local) Unsubscribe(string) {}
+
+// Settle returns at once.
+func (Local) Settle(context.Context) error { return nil }
 
 // Listen does nothing.
 func (Local) Listen(Handler, func()) {}

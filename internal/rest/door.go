@@ -54,15 +54,15 @@ type Number func(ctx context.Context, app uint32, userID string) (uid int64, err
 
 // Door is an http.Handler.
 type Door struct {
-	opts     Options
-	apps     Apps
-	table    *command.Table
-	tickets  Tickets
-	number   Number
-	limits   *limits
-	room     chan struct{} // nil = no limit
-	log      *slog.Logger
-	metrics  *metrics
+	opts    Options
+	apps    Apps
+	table   *command.Table
+	tickets Tickets
+	number  Number
+	limits  *limits
+	room    chan struct{} // nil = no limit
+	log     *slog.Logger
+	metrics *metrics
 }
 
 // New makes the door.

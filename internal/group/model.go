@@ -235,14 +235,26 @@ type View struct {
 	CountUnread bool // false for kinds without unread counts
 }
 
-// Summary is what a conversation list shows of a log to one viewer.
+// Summary is what a conversation or topic list shows of a log to one viewer.
 type Summary struct {
 	Head
-	Unread int
-	// Last holds the SessionItem members of the newest visible message
-	// (MsgSeq, MsgTimeStamp, MsgGroupFrom_Account, LastMsg, LastMsgFlags …),
-	// without braces, "" when there is none (protocol 03 §14.2).
-	Last string
-	// Mentions holds the AtInfoList, a JSON array; nil when there are none.
-	Mentions json.RawMessage
+	Unread   int
+	Newest   *Newest         // the newest message that may stand in a list; nil when there is none
+	Mentions json.RawMessage // AtInfoList, a JSON array; nil when there are none
+}
+
+// Newest is the newest visible message of a log. Lists render it.
+type Newest struct {
+	Seq        int64
+	Time       int64 // unix s
+	Random     int64
+	ClientTime int64
+	Sender     int64           // uid; 0 is the system
+	SenderID   string          // user ID; "@TIM#SYSTEM" of the system
+	Body       json.RawMessage // MsgBody: an array, of a tip an object
+	Cloud      string          // CloudCustomData
+	Tip        bool
+	Recalled   bool
+	Revoker    string // user ID of who recalled it
+	Reason     string
 }

@@ -56,8 +56,11 @@ func serve(ctx context.Context, c *config.Config, out io.Writer) error {
 		// WebSocket upgrades are HTTP/1.1, so HTTP/2 is not offered.
 		listener = tls.NewListener(listener, cert.Config())
 	}
-	failed := make(chan error, 1)
+	failed := make(chan error, 2)
 	go func() { failed <- server.Serve(listener) }()
+	if c.PProf != "" {
+		go func() { failed <- fmt.Errorf("pprof: %w", servePProf(c.PProf)) }()
+	}
 	background, stop := context.WithCancel(context.Background())
 	defer stop()
 	go n.gateway.Run(background)

@@ -46,6 +46,9 @@ type Config struct {
 	// MetricsAllow are the addresses that may read /metrics. Empty: every one.
 	MetricsAllow []netip.Prefix `koanf:"metrics_allow"`
 
+	// PProf is the host:port of the Go profiles (net/http/pprof), on a loopback address only. Empty: none.
+	PProf string `koanf:"pprof"`
+
 	// PresenceGrace is how long a user stays online after the last socket is gone, 0 to 5 minutes
 	// (protocol 01, checklist 15).
 	PresenceGrace time.Duration `koanf:"presence_grace"`

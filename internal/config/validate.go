@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"os"
 	"regexp"
@@ -57,6 +58,9 @@ func (c *Config) validate() error {
 	v := &checker{}
 	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
 		v.wrong("listen", "must be host:port, is %q", c.Listen)
+	}
+	if c.PProf != "" && !loopback(c.PProf) {
+		v.wrong("pprof", "must be host:port with a loopback address, is %q", c.PProf)
 	}
 	v.address("public_url", c.PublicURL, "http", "https")
 	if strings.HasSuffix(c.PublicURL, "/") {
@@ -244,4 +248,10 @@ func (v *checker) words(words []Word) {
 func (v *checker) service(path string, s Service) {
 	v.address(path+".url", s.URL, "http", "https")
 	v.within(path+".timeout", s.Timeout, 100*time.Millisecond, time.Minute)
+}
+
+// loopback reports whether a host:port can be reached from this machine only.
+func loopback(address string) bool {
+	a, err := netip.ParseAddrPort(address)
+	return err == nil && a.Addr().IsLoopback()
 }

@@ -6,10 +6,12 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/redis/go-redis/v9"
 
 	"imserver/internal/account"
 	"imserver/internal/bus"
@@ -32,6 +34,7 @@ type node struct {
 	metrics  *prometheus.Registry
 	db       *store.DB
 	bus      bus.Bus
+	redis    redis.UniversalClient // nil without Redis
 	hub      *fanout.Hub
 	table    *command.Table
 	accounts *account.Directory
@@ -54,16 +57,45 @@ func newNode(ctx context.Context, c *config.Config, log *slog.Logger) (*node, er
 		return nil, err
 	}
 	log.Info("store is ready", "engine", n.db.Dialect.String(), "schema", version)
+	if c.RedisURL != "" {
+		if err := n.dialBus(ctx); err != nil {
+			return nil, err
+		}
+	}
 	if err := n.wire(ctx); err != nil {
 		return nil, err
 	}
 	return n, nil
 }
 
+func (n *node) dialBus(ctx context.Context) error {
+	url := n.config.RedisURL
+	if m := n.config.RedisMaster; m != "" {
+		sep := "?"
+		if strings.Contains(url, "?") {
+			sep = "&"
+		}
+		url += sep + "master_name=" + m
+	}
+	client, err := bus.Dial(url, n.metrics)
+	if err != nil {
+		return err
+	}
+	n.redis = client
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(250 * time.Millisecond) { // Redis may still be starting
+		if err = client.Ping(ctx).Err(); err == nil || time.Now().After(deadline) || ctx.Err() != nil {
+			break
+		}
+	}
+	n.bus, err = bus.NewRedis(ctx, client, bus.RedisOptions{Registerer: n.metrics, Log: n.log})
+	return err
+}
+
 func (n *node) wire(ctx context.Context) error {
 	now := time.Now
 	n.hub = fanout.NewHub(n.bus, n.log)
 	n.accounts = account.NewDirectory(n.db, now)
+	n.accounts.Share(n.hub)
 	n.sessions = session.NewService(n.db, n.accounts, n.hub, now, n.log)
 	var err error
 	n.messages, err = message.NewService(ctx, message.Options{DB: n.db, Accounts: n.accounts, Hub: n.hub, Now: now, Log: n.log, Metrics: n.metrics})
@@ -79,8 +111,12 @@ func (n *node) wire(ctx context.Context) error {
 
 	n.rest = rest.New(restOptions(n.config), n.config.App, n.table, n.sessions, n.number, now, n.metrics, n.log)
 	n.gateway = gateway.New(gatewayOptions(n.config), n.config.App, n.table, n.sessions, n.hub, n.metrics, n.log)
+	n.hub.OnReset(func() { n.gateway.Resync(resyncSpread) })
 	return nil
 }
+
+// resyncSpread is over how long devices are asked to resync after the bus was away.
+const resyncSpread = 3 * time.Second
 
 // number returns the uid of an administrator, whose account is made at its
 // first call.

@@ -14,8 +14,8 @@ import (
 
 	"github.com/hashicorp/golang-lru/v2/expirable"
 
-	"imserver/internal/bus"
 	"imserver/internal/command"
+	"imserver/internal/fanout"
 	"imserver/internal/store"
 )
 
@@ -69,25 +69,20 @@ func NewDirectory(db *store.DB, now func() time.Time) *Directory {
 }
 
 // changedTopic carries the uids of changed accounts between nodes.
-const changedTopic = "accounts"
+const changedTopic fanout.Topic = "accounts"
 
-// Share makes changes known to the other nodes through b and hears theirs by
-// Heard.
-func (d *Directory) Share(b bus.Bus) {
-	b.Subscribe(changedTopic)
-	d.notify = func(uid int64) { b.Publish(changedTopic, strconv.AppendInt(nil, uid, 10)) }
-}
-
-// Heard takes a publication of another node; it reports whether it was one of
-// the directory's.
-func (d *Directory) Heard(topic string, payload []byte) bool {
-	if topic != changedTopic {
-		return false
-	}
-	if uid, err := strconv.ParseInt(string(payload), 10, 64); err == nil {
-		d.forget(uid)
-	}
-	return true
+// Share makes changes known to the other nodes of the hub, and hears theirs.
+func (d *Directory) Share(h *fanout.Hub) {
+	h.Hear(changedTopic, func(payload []byte) {
+		if uid, err := strconv.ParseInt(string(payload), 10, 64); err == nil {
+			d.forget(uid)
+		}
+	})
+	h.OnReset(func() { // changes may have been missed
+		d.byName.Purge()
+		d.byUID.Purge()
+	})
+	d.notify = func(uid int64) { h.Tell(changedTopic, strconv.AppendInt(nil, uid, 10)) }
 }
 
 // Forget drops what is cached of an account here and on the other nodes; call

@@ -1,6 +1,7 @@
 package fanout
 
 import (
+	"context"
 	"hash/maphash"
 	"log/slog"
 	"strconv"
@@ -40,6 +41,7 @@ type Hub struct {
 	seed   maphash.Seed
 	shards [shardCount]hubShard
 	resets []func()
+	notes  map[Topic]func(payload []byte) // filled before traffic starts
 }
 
 type hubShard struct {
@@ -49,7 +51,7 @@ type hubShard struct {
 
 // NewHub makes a hub over b and listens to it.
 func NewHub(b bus.Bus, log *slog.Logger) *Hub {
-	h := &Hub{bus: b, log: log, seed: maphash.MakeSeed()}
+	h := &Hub{bus: b, log: log, seed: maphash.MakeSeed(), notes: map[Topic]func([]byte){}}
 	for i := range h.shards {
 		h.shards[i].topics = map[Topic]map[Subscriber]struct{}{}
 	}
@@ -147,7 +149,25 @@ func (h *Hub) Push(uid int64, item []byte, except Device) {
 	h.Publish(User(uid), &Event{Item: item, Except: except})
 }
 
+// Hear subscribes the node itself to a topic that carries notes between
+// nodes, such as changes that caches must know. Call it before traffic starts.
+func (h *Hub) Hear(t Topic, fn func(payload []byte)) {
+	h.notes[t] = fn
+	h.bus.Subscribe(string(t))
+}
+
+// Tell sends a note to the other nodes that hear t.
+func (h *Hub) Tell(t Topic, payload []byte) { h.bus.Publish(string(t), payload) }
+
+// Settle waits until the topics joined so far are subscribed on the bus, so
+// that nothing published from now on is missed; see [bus.Bus].
+func (h *Hub) Settle(ctx context.Context) error { return h.bus.Settle(ctx) }
+
 func (h *Hub) receive(topic string, payload []byte) {
+	if fn := h.notes[Topic(topic)]; fn != nil {
+		fn(payload)
+		return
+	}
 	e, err := decode(payload)
 	if err != nil {
 		h.log.Warn("unreadable event on the bus", "topic", topic, "err", err)

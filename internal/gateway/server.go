@@ -233,6 +233,24 @@ func (s *Server) Each(fn func(c *Conn, ses *session.Session)) {
 	}
 }
 
+// Resync makes every device of this node log in again silently and fetch what
+// it missed: publications of other nodes may have been lost. The devices are
+// asked over the given time, so that they do not come all at once.
+func (s *Server) Resync(over time.Duration) {
+	var conns []*Conn
+	for _, c := range s.snapshot() {
+		if c.Session() != nil {
+			conns = append(conns, c)
+		}
+	}
+	s.log.Warn("the bus was away, devices resync", "devices", len(conns))
+	for i, c := range conns {
+		time.AfterFunc(over*time.Duration(i)/time.Duration(len(conns)), func() {
+			c.enqueue(outgoing{message: wire.AppendMessage(nil, resyncDocument, c.mode)})
+		})
+	}
+}
+
 // Drain refuses new connections, lets what is in flight finish until ctx ends,
 // and closes the sockets so that the SDKs connect again elsewhere.
 func (s *Server) Drain(ctx context.Context) {

@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"time"
 
 	"imserver/internal/command"
 	"imserver/internal/fanout"
@@ -91,6 +92,13 @@ func (s *Service) arrive(ctx context.Context, call *command.Call, term Terminal,
 	term.Attach(ses)
 	for _, fn := range s.arrivals {
 		fn(ctx, call, ses)
+	}
+	// What other nodes publish after the answer must arrive. A bus that is
+	// away is not waited for: devices are made to resync when it is back.
+	settle, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	if err := s.hub.Settle(settle); err != nil {
+		s.log.Debug("the bus has not settled", "err", err)
 	}
 	now := s.now()
 	return &loginAnswer{

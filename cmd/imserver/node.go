@@ -102,7 +102,7 @@ func (n *node) wire(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("messages: %w", err)
 	}
-	conversations := conversation.NewService(now, n.messages)
+	conversations := conversation.NewService(n.db, n.accounts, n.hub, now, n.messages)
 
 	n.sessions.Register(n.table)
 	session.RegisterCloud(n.table)

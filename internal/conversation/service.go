@@ -6,11 +6,12 @@ package conversation
 import (
 	"context"
 	"encoding/json"
-	"fmt"
-	"sort"
 	"time"
 
+	"imserver/internal/account"
 	"imserver/internal/command"
+	"imserver/internal/fanout"
+	"imserver/internal/store"
 )
 
 // Kinds of conversations (protocol 02 §14).
@@ -21,7 +22,8 @@ const (
 
 // Item is one conversation as a source describes it. Session holds the
 // members of its SessionItem that the source alone knows, a JSON object
-// (protocol 02 §14.1).
+// (protocol 02 §14.1); an item without it holds a place in the page and is not
+// shown: what it was is gone.
 type Item struct {
 	Kind    int
 	ID      string // the peer's user ID or the group ID
@@ -29,84 +31,170 @@ type Item struct {
 	Session json.RawMessage
 }
 
-// Source lists the conversations of one kind that a user has, newest activity
-// first, at most limit of them, with a fixed number of queries.
+// Window is the part of a user's list that is wanted: the conversations with
+// their last activity in or before the unix second Until, the newest first, at
+// most Limit.
+type Window struct {
+	UID   int64
+	Until int64
+	Limit int
+}
+
+// Source is where the conversations of one kind come from.
 type Source interface {
-	Conversations(ctx context.Context, call *command.Call, limit int) ([]Item, error)
+	// Kind returns [C2C] or [Group].
+	Kind() int
+	// Conversations lists a window with a fixed number of queries. Within
+	// one second the order is the same at every call.
+	Conversations(ctx context.Context, call *command.Call, w Window) ([]Item, error)
+	// Remove takes conversations from uid's list until their next message,
+	// with nothing unread left in them; clear also clears their history for
+	// uid. Names of conversations that there are not are passed over.
+	Remove(ctx context.Context, call *command.Call, uid int64, ids []string, clear bool) error
 }
 
 // Service does the recentcontact commands.
 type Service struct {
-	sources []Source
-	now     func() time.Time
+	db       *store.DB
+	accounts *account.Directory
+	hub      *fanout.Hub
+	sources  []Source
+	now      func() time.Time
 }
 
 // NewService makes the service over its sources.
-func NewService(now func() time.Time, sources ...Source) *Service {
-	return &Service{sources: sources, now: now}
+func NewService(db *store.DB, accounts *account.Directory, hub *fanout.Hub, now func() time.Time, sources ...Source) *Service {
+	return &Service{db: db, accounts: accounts, hub: hub, sources: sources, now: now}
 }
 
-// Register adds the commands to the table.
+// Register adds the commands to the table (protocol 02 §14, 06 §5.5).
 func (s *Service) Register(t *command.Table) {
 	command.Handle(t, "recentcontact.page_get", command.Users, s.page)
-	command.Handle(t, "recentcontact.get_contact_group", command.Users, s.groups)
-	command.Handle(t, "recentcontact.search_contact_group", command.Users, s.search)
+	command.Handle(t, "recentcontact.get_list", command.Admins, s.list)
+	command.Handle(t, "recentcontact.batch_delete", command.Users, s.batchDelete)
+	command.Handle(t, "recentcontact.delete", command.Admins, s.adminDelete)
+	command.Handle(t, "recentcontact.top", command.Users, s.top)
+	both := command.Users | command.Admins
+	command.Handle(t, "recentcontact.mark_contact", both, s.mark)
+	command.Handle(t, "recentcontact.create_contact_group", both|command.Once, s.createGroups)
+	command.Handle(t, "recentcontact.del_contact_group", both|command.Once, s.deleteGroups)
+	command.Handle(t, "recentcontact.update_contact_group", both|command.Once, s.updateGroup)
+	command.Handle(t, "recentcontact.get_contact_group", both, s.groups)
+	command.Handle(t, "recentcontact.search_contact_group", both, s.search)
 }
 
-type pageRequest struct {
-	TimeStamp  int64
-	StartIndex int
+// Codes of the family (protocol 02 §21, 06 §2.2).
+const (
+	codeAccount    = 50001 // the user does not exist
+	codeParameter  = 50002
+	codeMarkCount  = 51006 // no or too many conversations in a request
+	codeMarks      = 51008 // too many marked conversations
+	codeNoGroup    = 51009
+	codeGroups     = 51010 // too many conversation groups
+	codeGroupName  = 51011
+	codePinned     = 51012
+	maxPinned      = 50
+	maxMarked      = 1000
+	maxPerRequest  = 100
+	maxSearched    = 300
+	maxGroups      = 20
+	maxGroupName   = 32  // bytes
+	maxCustom      = 256 // bytes
+	maxTarget      = 128 // bytes of a user or group ID
+	maxGroupOfName = 1000
+)
+
+// owner is whose list a request is about, and the device that it came from.
+type owner struct {
+	uid    int64
+	device fanout.Device
 }
 
-type pageAnswer struct {
-	CompleteFlag  int
-	TimeStamp     int64
-	StartIndex    int
-	TopTimeStamp  int64
-	TopStartIndex int
-	SessionItem   []json.RawMessage
-	GroupItem     []json.RawMessage
-}
-
-// page is recentcontact.page_get: the whole list in one answer, newest first
-// (protocol 02 §14.1). CompleteFlag 1 ends the SDK's paging.
-func (s *Service) page(ctx context.Context, call *command.Call, _ *pageRequest) (*pageAnswer, error) {
-	limit := call.App.ConversationList
-	var all []Item
-	for _, src := range s.sources {
-		items, err := src.Conversations(ctx, call, limit)
-		if err != nil {
-			return nil, fmt.Errorf("conversation: list: %w", err)
+// owner takes a user's own list, and for an administrator that of the named
+// account: a user cannot name somebody else.
+func (s *Service) owner(ctx context.Context, call *command.Call, named string) (owner, error) {
+	if call.Kind == command.Users {
+		if named != "" && named != call.UserID {
+			return owner{}, command.Err(codeParameter, "From_Account is not the caller")
 		}
-		all = append(all, items...)
+		return owner{call.UID, fanout.Device{UID: call.UID, Inst: call.Inst}}, nil
 	}
-	sort.SliceStable(all, func(i, j int) bool { return all[i].Time > all[j].Time })
-	all = all[:min(len(all), limit)]
-	ans := &pageAnswer{CompleteFlag: 1, TimeStamp: s.now().Unix(), SessionItem: make([]json.RawMessage, 0, len(all)), GroupItem: []json.RawMessage{}}
-	for _, item := range all {
-		ans.SessionItem = append(ans.SessionItem, item.Session)
+	a, err := s.accounts.Lookup(ctx, call.App.SDKAppID, named)
+	if err != nil {
+		if command.CodeOf(err) == command.CodeNoAccount {
+			err = command.Err(codeAccount, "the account does not exist")
+		}
+		return owner{}, err
 	}
-	return ans, nil
+	return owner{uid: a.UID}, nil
 }
 
-type groupsAnswer struct {
-	CompleteFlag   int
-	NextStartIndex int
-	GroupItem      []json.RawMessage
-	ContactItem    []json.RawMessage
+// contact names a conversation in requests and answers. Requests spell the
+// group's key in three ways: ToGroupid and ToGroupId, which decode alike, and
+// GroupId (protocol 02 §14).
+type contact struct {
+	Type       int
+	To_Account string `json:",omitempty"` //nolint:revive // the protocol's spelling
+	ToGroupId  string `json:",omitempty"` //nolint:revive
+	GroupId    string `json:",omitempty"` //nolint:revive
 }
 
-// groups is recentcontact.get_contact_group (protocol 02 §14.5).
-func (s *Service) groups(context.Context, *command.Call, *command.Empty) (*groupsAnswer, error) {
-	return &groupsAnswer{CompleteFlag: 1, GroupItem: []json.RawMessage{}, ContactItem: []json.RawMessage{}}, nil
+// key names a conversation of a user.
+type key struct {
+	kind   int
+	target string
 }
 
-type searchAnswer struct {
-	GroupItem         []json.RawMessage
-	ContactResultItem []json.RawMessage
+func (c contact) key() (key, error) {
+	k := key{c.Type, c.To_Account}
+	if c.Type == Group {
+		if k.target = c.ToGroupId; k.target == "" {
+			k.target = c.GroupId
+		}
+	}
+	if c.Type != C2C && c.Type != Group || k.target == "" || len(k.target) > maxTarget {
+		return k, command.Err(codeParameter, "a conversation needs a Type, 1 or 2, and To_Account or ToGroupId")
+	}
+	return k, nil
 }
 
-// search is recentcontact.search_contact_group (protocol 02 §14.5).
-func (s *Service) search(context.Context, *command.Call, *command.Empty) (*searchAnswer, error) {
-	return &searchAnswer{GroupItem: []json.RawMessage{}, ContactResultItem: []json.RawMessage{}}, nil
+// contact is the reverse of contact.key, as answers spell it.
+func (k key) contact() contact {
+	if k.kind == C2C {
+		return contact{Type: C2C, To_Account: k.target}
+	}
+	return contact{Type: Group, ToGroupId: k.target}
+}
+
+func keys(list []contact) ([]key, error) {
+	out := make([]key, 0, len(list))
+	for _, c := range list {
+		k, err := c.key()
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, k)
+	}
+	return out, nil
+}
+
+// unknown returns which of the one-to-one keys name no account.
+func (s *Service) unknown(ctx context.Context, call *command.Call, list []key) (map[key]bool, error) {
+	var ids []string
+	for _, k := range list {
+		if k.kind == C2C {
+			ids = append(ids, k.target)
+		}
+	}
+	found, err := s.accounts.LookupAll(ctx, call.App.SDKAppID, ids)
+	if err != nil {
+		return nil, err
+	}
+	missing := map[key]bool{}
+	for _, id := range ids {
+		if found[id] == nil {
+			missing[key{C2C, id}] = true
+		}
+	}
+	return missing, nil
 }

@@ -94,12 +94,14 @@ const (
 			AND m.msg_seq = i.msg_seq AND m.sender = i.sender AND m.seq > $12)
 	), stored AS (
 		INSERT INTO c2c_messages (lo, hi, seq, sender, msg_seq, random, client_time, flags, body, cloud, push_info)
-		SELECT f.lo, f.hi, GREATEST(p.last_seq + 1, $11) + f.n, f.sender, f.msg_seq, f.random, f.client_time, f.flags, f.body, f.cloud, f.push_info
-		FROM fresh f JOIN c2c_pairs p USING (lo, hi) RETURNING lo, hi, seq, sender, msg_seq, random
+		SELECT f.lo, f.hi, GREATEST(p.last_seq + 1, $11) + f.n, f.sender, f.msg_seq, f.random, f.client_time,
+			CASE WHEN f.flags & 64 = 0 AND p.discard & (CASE WHEN f.sender = f.lo THEN 2 ELSE 1 END) <> 0 THEN f.flags | 32 ELSE f.flags END,
+			f.body, f.cloud, f.push_info
+		FROM fresh f JOIN c2c_pairs p USING (lo, hi) RETURNING lo, hi, seq, sender, msg_seq, random, flags
 	), moved AS (
 		UPDATE c2c_pairs p SET last_seq = s.seq FROM (SELECT lo, hi, max(seq) AS seq FROM stored GROUP BY lo, hi) s
 		WHERE p.lo = s.lo AND p.hi = s.hi
-	) SELECT seq, sender, CASE WHEN sender = lo THEN hi ELSE lo END, msg_seq, random FROM stored`
+	) SELECT seq, sender, CASE WHEN sender = lo THEN hi ELSE lo END, msg_seq, random, flags FROM stored`
 )
 
 func (w *writer) appendPostgres(ctx context.Context, drafts []*draft) error {
@@ -126,11 +128,12 @@ func (w *writer) appendPostgres(ctx context.Context, drafts []*draft) error {
 			for rows.Next() {
 				var seq int64
 				var id identity
-				if err := rows.Scan(&seq, &id.from, &id.to, &id.msgSeq, &id.random); err != nil {
+				var flags int
+				if err := rows.Scan(&seq, &id.from, &id.to, &id.msgSeq, &id.random, &flags); err != nil {
 					return err
 				}
 				if d := missing[id]; d != nil {
-					d.Seq = seq
+					d.Seq, d.Flags = seq, flags
 					delete(missing, id)
 				}
 			}
@@ -163,7 +166,7 @@ func (w *writer) prepare(ctx context.Context) error {
 		stmt **sql.Stmt
 		text string
 	}{
-		{&w.stmts.last, `SELECT last_seq FROM c2c_pairs WHERE lo = $1 AND hi = $2`},
+		{&w.stmts.last, `SELECT last_seq, discard FROM c2c_pairs WHERE lo = $1 AND hi = $2`},
 		{&w.stmts.insert, `INSERT INTO c2c_messages (lo, hi, seq, sender, msg_seq, random, client_time, flags, body, cloud, push_info)
 			SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11 WHERE NOT EXISTS (SELECT 1 FROM c2c_messages
 			WHERE lo = $1 AND hi = $2 AND random = $6 AND msg_seq = $5 AND sender = $4 AND seq > $12)`},
@@ -186,7 +189,7 @@ func (w *writer) appendSQLite(ctx context.Context, drafts []*draft) error {
 		last, insert, move := tx.StmtContext(ctx, w.stmts.last), tx.StmtContext(ctx, w.stmts.insert), tx.StmtContext(ctx, w.stmts.move)
 		for i := 0; i < len(drafts); {
 			lo, hi := pair(drafts[i].From, drafts[i].To)
-			seq, err := w.pairSQLite(ctx, tx, last, lo, hi)
+			seq, discard, err := w.pairSQLite(ctx, tx, last, lo, hi)
 			if err != nil {
 				return err
 			}
@@ -197,13 +200,14 @@ func (w *writer) appendSQLite(ctx context.Context, drafts []*draft) error {
 					break
 				}
 				next := max(seq+1, from(now))
-				res, err := insert.ExecContext(ctx, lo, hi, next, d.From, d.MsgSeq, d.Random, d.ClientTime, d.Flags,
+				flags := stamp(d.Flags, discard, d.From == lo)
+				res, err := insert.ExecContext(ctx, lo, hi, next, d.From, d.MsgSeq, d.Random, d.ClientTime, flags,
 					string(d.Body), d.Cloud, string(d.PushInfo), from(now-repeatWindow))
 				if err != nil {
 					return err
 				}
 				if n, _ := res.RowsAffected(); n == 1 {
-					d.Seq, seq, d.repeated = next, next, false
+					d.Seq, seq, d.repeated, d.Flags = next, next, false, flags
 					continue
 				}
 				d.repeated = true
@@ -221,16 +225,30 @@ func (w *writer) appendSQLite(ctx context.Context, drafts []*draft) error {
 	})
 }
 
-// pairSQLite returns a pair's last sequence, making the pair when it is new.
-func (w *writer) pairSQLite(ctx context.Context, tx *sql.Tx, last *sql.Stmt, lo, hi int64) (seq int64, err error) {
-	err = last.QueryRowContext(ctx, lo, hi).Scan(&seq)
+// pairSQLite returns a pair's last sequence and who of it discards, making the
+// pair when it is new.
+func (w *writer) pairSQLite(ctx context.Context, tx *sql.Tx, last *sql.Stmt, lo, hi int64) (seq int64, discard int, err error) {
+	err = last.QueryRowContext(ctx, lo, hi).Scan(&seq, &discard)
 	if err != sql.ErrNoRows {
-		return seq, err
+		return seq, discard, err
 	}
 	for _, stmt := range []*sql.Stmt{w.stmts.pair, w.stmts.member} {
 		if _, err := tx.StmtContext(ctx, stmt).ExecContext(ctx, lo, hi); err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 	}
-	return 0, nil
+	return 0, 0, nil
+}
+
+// stamp marks a message that its receiver discards; pgAppend does the same
+// with the flags' numbers (protocol 02 §12.1).
+func stamp(flags, discard int, fromLo bool) int {
+	receiver := 1
+	if fromLo {
+		receiver = 2
+	}
+	if flags&flagInsistent == 0 && discard&receiver != 0 {
+		flags |= flagDiscarded
+	}
+	return flags
 }

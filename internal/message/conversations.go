@@ -12,9 +12,24 @@ import (
 	"imserver/internal/wire"
 )
 
-// Conversations implements conversation.Source for one-to-one chats: three
+// Kind implements conversation.Source.
+func (s *Service) Kind() int { return conversation.C2C }
+
+// asPair joins c2c_members c with its c2c_pairs p.
+const asPair = ` JOIN c2c_pairs p
+	ON p.lo = CASE WHEN c.uid < c.peer THEN c.uid ELSE c.peer END AND p.hi = CASE WHEN c.uid < c.peer THEN c.peer ELSE c.uid END `
+
+// listed limits c to the conversations in the list of $1 with activity between
+// $2 and $3: something was said since it was removed. What the user discarded
+// is not activity; the pair's bits say where that must be looked at.
+const listed = ` WHERE c.uid = $1 AND p.last_seq > c.hidden_seq AND p.last_seq >= $2 AND p.last_seq <= $3
+	AND (p.discard < 4 OR EXISTS (SELECT 1 FROM c2c_messages m WHERE m.lo = p.lo AND m.hi = p.hi AND m.seq > c.hidden_seq AND m.seq >= $2
+		AND (m.flags & 32 = 0 OR m.sender = c.uid)))
+	ORDER BY p.last_seq DESC, c.peer LIMIT $4`
+
+// Conversations implements conversation.Source for one-to-one chats: two
 // queries whatever their number, and one for accounts that are not cached.
-func (s *Service) Conversations(ctx context.Context, call *command.Call, limit int) ([]conversation.Item, error) {
+func (s *Service) Conversations(ctx context.Context, call *command.Call, w conversation.Window) ([]conversation.Item, error) {
 	low := floor(s.Now(), call.App.Retention)
 	type row struct {
 		peer, last, peerRead int64
@@ -22,19 +37,17 @@ func (s *Service) Conversations(ctx context.Context, call *command.Call, limit i
 	}
 	rows, err := store.Collect(ctx, s.DB.Read, func(rows *sql.Rows, r *row) error {
 		return rows.Scan(&r.peer, &r.last, &r.opt, &r.peerRead)
-	}, `SELECT c.peer, p.last_seq, c.recv_opt, COALESCE(o.read_seq, 0) FROM c2c_members c
-		JOIN c2c_pairs p ON p.lo = CASE WHEN c.uid < c.peer THEN c.uid ELSE c.peer END AND p.hi = CASE WHEN c.uid < c.peer THEN c.peer ELSE c.uid END
-		LEFT JOIN c2c_members o ON o.uid = c.peer AND o.peer = c.uid
-		WHERE c.uid = $1 AND p.last_seq > c.hidden_seq AND p.last_seq >= $2 ORDER BY p.last_seq DESC LIMIT $3`, call.UID, low, limit)
+	}, `SELECT c.peer, p.last_seq, c.recv_opt, COALESCE((SELECT o.read_seq FROM c2c_members o WHERE o.uid = c.peer AND o.peer = c.uid), 0)
+		FROM c2c_members c`+asPair+listed, w.UID, low, until(w.Until), w.Limit)
 	if err != nil {
 		return nil, fmt.Errorf("message: conversations: %w", err)
 	}
-	last, err := s.lastMessages(ctx, call.UID, low, limit)
+	last, err := s.lastMessages(ctx, low, w)
 	if err != nil {
 		return nil, err
 	}
 	uids := make([]int64, 0, len(rows)+1)
-	uids = append(uids, call.UID)
+	uids = append(uids, w.UID)
 	for _, r := range rows {
 		uids = append(uids, r.peer)
 	}
@@ -46,7 +59,8 @@ func (s *Service) Conversations(ctx context.Context, call *command.Call, limit i
 	for _, r := range rows {
 		peer := who[r.peer]
 		if peer == nil {
-			continue // the account was deleted
+			items = append(items, conversation.Item{Kind: conversation.C2C, Time: secondOf(r.last)}) // the account was deleted
+			continue
 		}
 		o := wire.OpenObject(make([]byte, 0, 640))
 		o.Int("Type", conversation.C2C)
@@ -84,26 +98,60 @@ func appendLast(o *wire.Object, m *Message, lastSeq int64, who map[int64]*accoun
 	o.Raw("LastMsg", l.Close())
 }
 
-// lastMessages returns, by peer, the newest message that uid sees and that may
-// stand in the list, for the pairs with the latest activity.
-func (s *Service) lastMessages(ctx context.Context, uid, low int64, limit int) (map[int64]*Message, error) {
+// lastMessages returns, by peer, the newest message that the window's user sees
+// and that may stand in the list. Walking down from the newest stops at the
+// first that fits: max() would read the whole conversation.
+func (s *Service) lastMessages(ctx context.Context, low int64, w conversation.Window) (map[int64]*Message, error) {
 	list, err := store.Collect(ctx, s.DB.Read, scanMessage, `SELECT `+columns+` FROM (
-		SELECT p.lo, p.hi, (SELECT max(m.seq) FROM c2c_messages m WHERE m.lo = p.lo AND m.hi = p.hi AND m.seq >= $2 AND m.flags & $3 = 0`+notHidden+`) AS seq
-		FROM c2c_members c JOIN c2c_pairs p
-			ON p.lo = CASE WHEN c.uid < c.peer THEN c.uid ELSE c.peer END AND p.hi = CASE WHEN c.uid < c.peer THEN c.peer ELSE c.uid END
-		WHERE c.uid = $1 AND p.last_seq > c.hidden_seq AND p.last_seq >= $2 ORDER BY p.last_seq DESC LIMIT $4
-		) l JOIN c2c_messages m ON m.lo = l.lo AND m.hi = l.hi AND m.seq = l.seq`, uid, low, FlagNoLast, limit)
+		SELECT p.lo, p.hi, (SELECT m.seq FROM c2c_messages m WHERE m.lo = p.lo AND m.hi = p.hi AND m.seq >= $2 AND m.flags & $5 = 0`+notHidden+`
+			ORDER BY m.seq DESC LIMIT 1) AS seq
+		FROM c2c_members c`+asPair+listed+`) l JOIN c2c_messages m ON m.lo = l.lo AND m.hi = l.hi AND m.seq = l.seq`,
+		w.UID, low, until(w.Until), w.Limit, FlagNoLast)
 	if err != nil {
 		return nil, fmt.Errorf("message: last messages: %w", err)
 	}
 	byPeer := make(map[int64]*Message, len(list))
 	for i := range list {
 		m := &list[i]
-		peer := m.From
-		if peer == uid {
-			peer = m.To
-		}
-		byPeer[peer] = m
+		byPeer[m.other(w.UID)] = m
 	}
 	return byPeer, nil
 }
+
+// other returns the other side of m's pair.
+func (m *Message) other(uid int64) int64 {
+	if m.From == uid {
+		return m.To
+	}
+	return m.From
+}
+
+// Remove implements conversation.Source.
+func (s *Service) Remove(ctx context.Context, call *command.Call, uid int64, ids []string, clear bool) error {
+	found, err := s.Accounts.LookupAll(ctx, call.App.SDKAppID, ids)
+	if err != nil {
+		return err
+	}
+	peers := make([]int64, 0, len(found))
+	for _, a := range found {
+		peers = append(peers, a.UID)
+	}
+	if len(peers) == 0 {
+		return nil
+	}
+	set := "hidden_seq = "
+	if clear {
+		set = "cleared_seq = " + lastOfPair + ", " + set
+	}
+	_, err = s.DB.Write.ExecContext(ctx, `UPDATE c2c_members SET `+set+lastOfPair+` WHERE uid = $1 AND peer IN `+store.In(2, len(peers)),
+		store.Args(peers, any(uid))...)
+	if err != nil {
+		return fmt.Errorf("message: remove: %w", err)
+	}
+	return nil
+}
+
+// lastOfPair is the newest sequence of the pair of a c2c_members row that is
+// being updated.
+const lastOfPair = `COALESCE((SELECT p.last_seq FROM c2c_pairs p WHERE p.lo = CASE WHEN c2c_members.uid < c2c_members.peer THEN c2c_members.uid ELSE c2c_members.peer END
+	AND p.hi = CASE WHEN c2c_members.uid < c2c_members.peer THEN c2c_members.peer ELSE c2c_members.uid END), 0)`

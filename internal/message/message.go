@@ -20,6 +20,8 @@ const (
 	FlagNoUnread               // does not count as unread (SendMsgControl NoUnread)
 	FlagNoLast                 // is not shown as last message (SendMsgControl NoLastMsg)
 	FlagRevoked                // was revoked; shown as such
+	flagDiscarded              // the receiver discards what the sender sends: it is there for the sender alone
+	flagInsistent              // delivered even to a receiver who discards (an administrator's message)
 )
 
 // flagBitsRevoked is the MsgFlagBits value of a revoked one-to-one message

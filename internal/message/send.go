@@ -139,11 +139,14 @@ func storeError(err error) error {
 // deliver pushes a stored message to the receiver's devices and the sender's
 // others (protocol 02 §5).
 func (s *Service) deliver(app uint32, m *Message, sender, receiver *account.Account, device fanout.Device, sync bool) {
-	s.Hub.Push(receiver.UID, m.pushItem(sender, receiver, toReceiver), device)
+	discarded := m.Flags&flagDiscarded != 0
+	if !discarded {
+		s.Hub.Push(receiver.UID, m.pushItem(sender, receiver, toReceiver), device)
+	}
 	if sync && sender.UID != receiver.UID {
 		s.Hub.Push(sender.UID, m.pushItem(sender, receiver, toSender), device)
 	}
-	if s.Pusher != nil {
+	if s.Pusher != nil && !discarded {
 		s.Pusher.Offer(Notice{App: app, From: sender, To: receiver, Message: m})
 	}
 }

@@ -128,12 +128,13 @@ func parseCookie(s string) (seq int64, ok bool) {
 	return seq, err == nil && seq >= 0
 }
 
-// pairs of a user: c is the member's row, p the pair's.
-const myPairs = ` FROM c2c_members c JOIN c2c_pairs p
-	ON p.lo = CASE WHEN c.uid < c.peer THEN c.uid ELSE c.peer END AND p.hi = CASE WHEN c.uid < c.peer THEN c.peer ELSE c.uid END
-	JOIN c2c_messages m ON m.lo = p.lo AND m.hi = p.hi `
+// myPairs joins a user's c2c_members c with its pairs p and their messages m.
+const myPairs = ` FROM c2c_members c` + asPair + `JOIN c2c_messages m ON m.lo = p.lo AND m.hi = p.hi `
 
-const notHidden = ` AND m.seq > c.cleared_seq AND NOT EXISTS (SELECT 1 FROM c2c_deleted d WHERE d.uid = c.uid AND d.peer = c.peer AND d.seq = m.seq)`
+// notHidden leaves out what the user of c cleared, deleted, or never got
+// because it discards what the peer sends; 32 is flagDiscarded.
+const notHidden = ` AND m.seq > c.cleared_seq AND (m.flags & 32 = 0 OR m.sender = c.uid)
+	AND NOT EXISTS (SELECT 1 FROM c2c_deleted d WHERE d.uid = c.uid AND d.peer = c.peer AND d.seq = m.seq)`
 
 // since returns the first limit messages of all pairs of uid after position.
 func (s *Service) since(ctx context.Context, uid, position int64, limit int) ([]Message, error) {
@@ -148,7 +149,7 @@ func (s *Service) since(ctx context.Context, uid, position int64, limit int) ([]
 // unread returns the newest limit unread messages of uid, ascending.
 func (s *Service) unread(ctx context.Context, uid, low int64, limit int) ([]Message, error) {
 	list, err := store.Collect(ctx, s.DB.Read, scanMessage, `SELECT `+columns+myPairs+
-		`WHERE c.uid = $1 AND p.last_seq > c.read_seq AND m.seq > c.read_seq AND m.seq >= $2 AND m.sender = c.peer`+notHidden+
+		`WHERE c.uid = $1 AND p.last_seq > c.read_seq AND m.seq > c.read_seq AND m.seq > c.hidden_seq AND m.seq >= $2 AND m.sender = c.peer`+notHidden+
 		` ORDER BY m.seq DESC LIMIT $3`, uid, low, limit)
 	if err != nil {
 		return nil, fmt.Errorf("message: sync: %w", err)
@@ -179,7 +180,7 @@ func (s *Service) unreadCounts(ctx context.Context, uid, low int64) ([]pairUnrea
 		n    int
 	}
 	counts, err := store.Collect(ctx, s.DB.Read, func(rows *sql.Rows, c *count) error { return rows.Scan(&c.peer, &c.n) },
-		`SELECT c.peer, count(*)`+myPairs+`WHERE c.uid = $1 AND p.last_seq > c.read_seq AND p.last_seq > c.hidden_seq AND m.seq > c.read_seq AND m.seq >= $2
+		`SELECT c.peer, count(*)`+myPairs+`WHERE c.uid = $1 AND p.last_seq > c.read_seq AND p.last_seq > c.hidden_seq AND m.seq > c.read_seq AND m.seq > c.hidden_seq AND m.seq >= $2
 		AND m.sender = c.peer AND m.flags & $3 = 0`+notHidden+` GROUP BY c.peer`, uid, low, FlagNoUnread|FlagRevoked)
 	if err != nil {
 		return nil, fmt.Errorf("message: unread: %w", err)

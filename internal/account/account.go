@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -51,6 +52,9 @@ type Directory struct {
 	notify func(uid int64)
 	byName *expirable.LRU[nameKey, *Account]
 	byUID  *expirable.LRU[int64, *Account]
+
+	removers []Remover                                 // see OnDelete
+	changes  []func(ctx context.Context, uids []int64) // see OnChange
 }
 
 // Cache bounds: entries are some 300 bytes.
@@ -131,7 +135,7 @@ func (d *Directory) LookupAll(ctx context.Context, app uint32, userIDs []string)
 	for _, id := range userIDs {
 		if a, ok := d.byName.Get(nameKey{app, id}); ok {
 			found[id] = a
-		} else if id != "" && len(id) <= MaxUserID*4 && utf8.ValidString(id) {
+		} else if nameable(id) {
 			missing = append(missing, id)
 		}
 	}
@@ -149,6 +153,12 @@ func (d *Directory) LookupAll(ctx context.Context, app uint32, userIDs []string)
 		}
 	}
 	return found, nil
+}
+
+// nameable reports whether the database can be asked for a name; what is not
+// names nobody.
+func nameable(id string) bool {
+	return id != "" && len(id) <= MaxUserID*4 && utf8.ValidString(id) && !strings.Contains(id, "\x00")
 }
 
 // ByUID returns the account with number uid; [command.CodeNoAccount] if gone.
@@ -216,7 +226,8 @@ func (d *Directory) Ensure(ctx context.Context, app uint32, userID string) (a *A
 		return nil, false, command.Err(command.CodeNoAccount, "the user ID is not valid")
 	}
 	res, err := d.db.Write.ExecContext(ctx,
-		`INSERT INTO accounts (app, user_id, created_at) VALUES ($1, $2, $3) ON CONFLICT (app, user_id) DO NOTHING`,
+		`INSERT INTO accounts (app, user_id, created_at, void_before) VALUES ($1, $2, $3, `+fmt.Sprintf(voidOf, 1, 2)+`)
+		ON CONFLICT (app, user_id) DO NOTHING`,
 		app, userID, d.now().Unix())
 	if err != nil {
 		return nil, false, fmt.Errorf("account: create: %w", err)

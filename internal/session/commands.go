@@ -184,12 +184,14 @@ func (s *Service) kick(ctx context.Context, call *command.Call, req *kickRequest
 	return command.Empty{}, s.Expel(ctx, acc.UID)
 }
 
-// Expel ends every login of an account and voids its tickets issued so far.
-func (s *Service) Expel(ctx context.Context, uid int64) error {
-	if err := s.voidAll(ctx, uid); err != nil {
+// Expel ends every login of accounts and voids their tickets issued so far.
+func (s *Service) Expel(ctx context.Context, uids ...int64) error {
+	if err := s.voidAll(ctx, uids); err != nil {
 		return err
 	}
-	s.accounts.Forget(uid)
-	s.hub.Publish(fanout.User(uid), &fanout.Event{Kind: fanout.Kick, KickType: KickREST, Target: fanout.Device{UID: uid}})
+	for _, uid := range uids {
+		s.accounts.Forget(uid)
+		s.hub.Publish(fanout.User(uid), &fanout.Event{Kind: fanout.Kick, KickType: KickREST, Target: fanout.Device{UID: uid}})
+	}
 	return nil
 }

@@ -68,15 +68,16 @@ func (s *Service) state(ctx context.Context, uid int64, inst uint32) (state int,
 	return state, true, nil
 }
 
-// voidAll ends every login of an account and makes the tickets issued until
-// now void (REST kick, protocol 01 §12).
-func (s *Service) voidAll(ctx context.Context, uid int64) error {
+// voidAll ends every login of accounts and makes the tickets issued until now
+// void (REST kick, protocol 01 §12).
+func (s *Service) voidAll(ctx context.Context, uids []int64) error {
 	now := s.now().Unix()
 	err := s.db.Tx(ctx, func(tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, `UPDATE accounts SET void_before = $2 WHERE uid = $1`, uid, now); err != nil {
+		in := store.In(2, len(uids))
+		if _, err := tx.ExecContext(ctx, `UPDATE accounts SET void_before = $1 WHERE uid IN `+in, store.Args(uids, any(now))...); err != nil {
 			return err
 		}
-		_, err := tx.ExecContext(ctx, `UPDATE sessions SET state = $2 WHERE uid = $1 AND state = 0`, uid, KickREST)
+		_, err := tx.ExecContext(ctx, `UPDATE sessions SET state = $1 WHERE state = 0 AND uid IN `+in, store.Args(uids, any(KickREST))...)
 		return err
 	})
 	if err != nil {

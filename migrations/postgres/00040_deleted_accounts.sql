@@ -1,0 +1,9 @@
+-- +goose Up
+-- Names of deleted accounts: tickets issued until void_before stay void, also
+-- when an account of that name is made again (protocol 06 §5.1).
+CREATE TABLE deleted_accounts (
+    app         BIGINT NOT NULL,
+    user_id     TEXT   NOT NULL,
+    void_before BIGINT NOT NULL,
+    PRIMARY KEY (app, user_id)
+);

@@ -6,6 +6,7 @@ package fanout
 import (
 	"encoding/binary"
 	"errors"
+	"slices"
 	"sync"
 
 	"imserver/internal/wire"
@@ -48,9 +49,12 @@ type Event struct {
 	Target Device
 	// Only, when not empty, lists the accounts meant: directed messages.
 	Only []int64
-	// Seq orders a group's events: contiguous from 1 per topic; 0 means the
-	// event stands outside the order.
-	Seq int64
+	// Not lists accounts that are left out.
+	Not []int64
+	// Log and Seq order what a group's log holds: contiguous from 1 per log
+	// (a community's topics have one each and share its hub topic); Seq 0
+	// means that the event stands outside the order. See Order.
+	Log, Seq int64
 	// KickType and NewInst belong to Kick (protocol 01 §12).
 	KickType uint8
 	NewInst  uint32
@@ -73,31 +77,25 @@ func (e *Event) Concerns(d Device) bool {
 	if e.Target.UID != 0 && (e.Target.UID != d.UID || e.Target.Inst != 0 && e.Target.Inst != d.Inst) {
 		return false
 	}
-	if len(e.Only) == 0 {
-		return true
-	}
-	for _, uid := range e.Only {
-		if uid == d.UID {
-			return true
-		}
-	}
-	return false
+	return !slices.Contains(e.Not, d.UID) && (len(e.Only) == 0 || slices.Contains(e.Only, d.UID))
 }
 
 var errShort = errors.New("fanout: truncated event")
 
-// maxOnly bounds the receivers of a directed event read from the bus.
-const maxOnly = 1024
+// maxListed bounds the accounts that an event read from the bus lists.
+const maxListed = 1024
 
 // append encodes the event for the bus.
 func (e *Event) append(dst []byte) []byte {
 	dst = append(dst, byte(e.Kind), e.KickType)
 	for _, n := range []uint64{uint64(e.Except.UID), uint64(e.Except.Inst), uint64(e.Target.UID), uint64(e.Target.Inst),
-		uint64(e.NewInst), uint64(e.Seq), uint64(len(e.Only))} {
+		uint64(e.NewInst), uint64(e.Log), uint64(e.Seq), uint64(len(e.Only)), uint64(len(e.Not))} {
 		dst = binary.AppendUvarint(dst, n)
 	}
-	for _, uid := range e.Only {
-		dst = binary.AppendUvarint(dst, uint64(uid))
+	for _, list := range [][]int64{e.Only, e.Not} {
+		for _, uid := range list {
+			dst = binary.AppendUvarint(dst, uint64(uid))
+		}
 	}
 	return append(dst, e.Item...)
 }
@@ -109,7 +107,7 @@ func decode(b []byte) (*Event, error) {
 	}
 	e := &Event{Kind: Kind(b[0]), KickType: b[1]}
 	b = b[2:]
-	var n [7]uint64
+	var n [9]uint64
 	for i := range n {
 		v, size := binary.Uvarint(b)
 		if size <= 0 {
@@ -119,16 +117,18 @@ func decode(b []byte) (*Event, error) {
 	}
 	e.Except = Device{int64(n[0]), uint32(n[1])}
 	e.Target = Device{int64(n[2]), uint32(n[3])}
-	e.NewInst, e.Seq = uint32(n[4]), int64(n[5])
-	if n[6] > maxOnly {
+	e.NewInst, e.Log, e.Seq = uint32(n[4]), int64(n[5]), int64(n[6])
+	if n[7] > maxListed || n[8] > maxListed {
 		return nil, errShort
 	}
-	for range n[6] {
-		v, size := binary.Uvarint(b)
-		if size <= 0 {
-			return nil, errShort
+	for i, list := range []*[]int64{&e.Only, &e.Not} {
+		for range n[7+i] {
+			v, size := binary.Uvarint(b)
+			if size <= 0 {
+				return nil, errShort
+			}
+			*list, b = append(*list, int64(v)), b[size:]
 		}
-		e.Only, b = append(e.Only, int64(v)), b[size:]
 	}
 	e.Item = b
 	return e, nil

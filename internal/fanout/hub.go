@@ -20,6 +20,15 @@ func User(uid int64) Topic { return Topic("u" + strconv.FormatInt(uid, 10)) }
 // Group is the topic of a group's or community topic's members.
 func Group(id int64) Topic { return Topic("g" + strconv.FormatInt(id, 10)) }
 
+// GroupOf returns the id in a topic made by Group; ok is false for others.
+func GroupOf(t Topic) (id int64, ok bool) {
+	if len(t) < 2 || t[0] != 'g' {
+		return 0, false
+	}
+	id, err := strconv.ParseInt(string(t[1:]), 10, 64)
+	return id, err == nil
+}
+
 // Room is the topic of a live room's watchers.
 func Room(id int64) Topic { return Topic("r" + strconv.FormatInt(id, 10)) }
 
@@ -42,6 +51,7 @@ type Hub struct {
 	shards [shardCount]hubShard
 	resets []func()
 	notes  map[Topic]func(payload []byte) // filled before traffic starts
+	order  *Order // nil: no other node exists, and events come in order by themselves
 }
 
 type hubShard struct {
@@ -89,22 +99,34 @@ func (h *Hub) Join(t Topic, s Subscriber) {
 		h.bus.Subscribe(string(t)) // queues only; inside the lock so that it cannot pass a Leave
 	}
 	sh.mu.Unlock()
+	if first && h.order != nil {
+		h.order.joined(t)
+	}
 }
 
 // Leave removes s from t.
 func (h *Hub) Leave(t Topic, s Subscriber) {
+	if h.leave(t, s) && h.order != nil {
+		h.order.left(t)
+	}
+}
+
+// leave reports whether s was the topic's last subscriber here.
+func (h *Hub) leave(t Topic, s Subscriber) bool {
 	sh := h.shard(t)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	set := sh.topics[t]
 	if set == nil {
-		return
+		return false
 	}
 	delete(set, s)
-	if len(set) == 0 {
-		delete(sh.topics, t)
-		h.bus.Unsubscribe(string(t))
+	if len(set) > 0 {
+		return false
 	}
+	delete(sh.topics, t)
+	h.bus.Unsubscribe(string(t))
+	return true
 }
 
 // Subscribers returns how many connections of this node are in t.
@@ -129,12 +151,18 @@ func (h *Hub) Each(t Topic, fn func(Subscriber)) {
 // Publish hands e to the subscribers of t on every node. Events published to
 // one topic by one goroutine keep their order.
 func (h *Hub) Publish(t Topic, e *Event) {
-	h.local(t, e)
+	h.PublishLocal(t, e)
 	h.bus.Publish(string(t), e.append(make([]byte, 0, len(e.Item)+64)))
 }
 
 // PublishLocal hands e to this node's subscribers only.
-func (h *Hub) PublishLocal(t Topic, e *Event) { h.local(t, e) }
+func (h *Hub) PublishLocal(t Topic, e *Event) {
+	if h.order != nil && e.Seq > 0 {
+		h.order.take(t, e)
+		return
+	}
+	h.local(t, e)
+}
 
 func (h *Hub) local(t Topic, e *Event) {
 	h.Each(t, func(s Subscriber) {
@@ -160,8 +188,15 @@ func (h *Hub) Hear(t Topic, fn func(payload []byte)) {
 func (h *Hub) Tell(t Topic, payload []byte) { h.bus.Publish(string(t), payload) }
 
 // Settle waits until the topics joined so far are subscribed on the bus, so
-// that nothing published from now on is missed; see [bus.Bus].
-func (h *Hub) Settle(ctx context.Context) error { return h.bus.Settle(ctx) }
+// that nothing published from now on is missed; see [bus.Bus]. Logs are
+// ordered from what they hold then.
+func (h *Hub) Settle(ctx context.Context) error {
+	err := h.bus.Settle(ctx)
+	if h.order != nil {
+		h.order.Settle(ctx)
+	}
+	return err
+}
 
 func (h *Hub) receive(topic string, payload []byte) {
 	if fn := h.notes[Topic(topic)]; fn != nil {
@@ -173,5 +208,5 @@ func (h *Hub) receive(topic string, payload []byte) {
 		h.log.Warn("unreadable event on the bus", "topic", topic, "err", err)
 		return
 	}
-	h.local(Topic(topic), e)
+	h.PublishLocal(Topic(topic), e)
 }

@@ -8,3 +8,12 @@ func PathsForTest() []string {
 	}
 	return paths
 }
+
+// VariablesForTest lists the settings' variables.
+func VariablesForTest() []string {
+	var names []string
+	for _, s := range settings() {
+		names = append(names, s.env())
+	}
+	return names
+}

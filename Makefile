@@ -13,7 +13,7 @@ BENCHTIME ?= 1s
 SUITES    ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test unit acceptance lint vuln bench fuzz ci docker clean
+.PHONY: help run build test unit acceptance compat lint vuln bench fuzz ci docker clean
 
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,9 +40,13 @@ acceptance: $(if $(RACE),,build) ## Run unmodified SDKs against the built server
 	$(SERVICES) && cd acceptance && \
 		$(if $(RACE),IMSERVER_RACE=1,IMSERVER_BIN=$(CURDIR)/$(BIN)) npm test -- $(SUITES)
 
-lint: ## Check formatting, go vet and staticcheck
+compat: ## Write docs/compatibility.md from what the last full acceptance run showed
+	cd acceptance && npm run compat
+
+lint: ## Check formatting, go.mod, go vet and staticcheck
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); \
 		if [ -n "$$unformatted" ]; then echo "not formatted:"; echo "$$unformatted"; exit 1; fi
+	$(GO) mod tidy -diff
 	$(GO) vet ./...
 	$(TOOL) staticcheck ./...
 

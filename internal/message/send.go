@@ -1,10 +1,10 @@
 package message
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
-	"math/rand/v2"
 	"slices"
 
 	"imserver/internal/account"
@@ -27,6 +27,7 @@ type sendRequest struct {
 	IsNeedReadReceipt       int
 	SupportMessageExtension int
 	OfflinePushInfo         json.RawMessage
+	ForbidCallbackControl   []string
 	SyncOtherMachine        int // REST: 2 = not to the sender's own devices
 }
 
@@ -99,22 +100,51 @@ func (s *Service) send(ctx context.Context, call *command.Call, req *sendRequest
 			return sendAnswer{m.Time(), m.Key()}, nil
 		}
 	}
-	device := fanout.Device{UID: call.UID, Inst: call.Inst}
-	if req.MsgLifeTime != nil && *req.MsgLifeTime == 0 {
-		return s.sendOnline(m, sender, receiver, device), nil
+	changed, err := s.before(ctx, call, sender, receiver, m, req.ForbidCallbackControl)
+	if err != nil {
+		return nil, err
 	}
-	return command.Later(func(done func(any, error)) {
+	how := delivery{device: device(call), sync: true, changed: changed, quiet: slices.Contains(req.ForbidCallbackControl, "ForbidAfterSendMsgCallback")}
+	if req.MsgLifeTime != nil && *req.MsgLifeTime == 0 {
+		discarded, err := s.discards(ctx, receiver.UID, sender.UID)
+		if err != nil {
+			return nil, err
+		}
+		return s.sendOnline(m, sender, receiver, how, discarded), nil
+	}
+	if err := s.KeepRelays(ctx, call, m.Body); err != nil {
+		return nil, err
+	}
+	return s.store(call, m, sender, receiver, how), nil
+}
+
+// store returns the answer that waits for m to be in the log and is then
+// followed by its delivery.
+func (s *Service) store(call *command.Call, m *Message, sender, receiver *account.Account, how delivery) command.Later {
+	return func(done func(any, error)) {
 		s.append(m, func(repeated bool, err error) {
 			if err != nil {
 				done(nil, storeError(err))
 				return
 			}
 			if !repeated {
-				s.deliver(call.App.SDKAppID, m, sender, receiver, device, true)
+				s.deliver(call.App.SDKAppID, m, sender, receiver, how)
 			}
 			done(sendAnswer{m.Time(), m.Key()}, nil)
 		})
-	}), nil
+	}
+}
+
+// before asks the hook; changed tells whether it gave m another content.
+func (s *Service) before(ctx context.Context, call *command.Call, sender, receiver *account.Account, m *Message, forbidden []string) (changed bool, err error) {
+	if s.Hook == nil || slices.Contains(forbidden, "ForbidBeforeSendMsgCallback") {
+		return false, nil
+	}
+	body, cloud := m.Body, m.Cloud
+	if err := s.Hook.BeforeSend(ctx, call, sender, receiver, m); err != nil {
+		return false, err
+	}
+	return m.Cloud != cloud || !bytes.Equal(m.Body, body), nil
 }
 
 // append hands m to its pair's writer; done runs after the commit, in the
@@ -136,195 +166,52 @@ func storeError(err error) error {
 	return err
 }
 
+// delivery says how a message reaches the devices.
+type delivery struct {
+	device  fanout.Device // where it came from: it has its answer
+	sync    bool          // the sender's other devices get a copy
+	changed bool          // the server changed the content: the sending device must learn of it
+	quiet   bool          // the hook is not told
+}
+
 // deliver pushes a stored message to the receiver's devices and the sender's
 // others (protocol 02 §5).
-func (s *Service) deliver(app uint32, m *Message, sender, receiver *account.Account, device fanout.Device, sync bool) {
+func (s *Service) deliver(app uint32, m *Message, sender, receiver *account.Account, how delivery) {
 	discarded := m.Flags&flagDiscarded != 0
 	if !discarded {
-		s.Hub.Push(receiver.UID, m.pushItem(sender, receiver, toReceiver), device)
+		s.Hub.Push(receiver.UID, m.pushItem(sender, receiver, toReceiver), how.device)
 	}
-	if sync && sender.UID != receiver.UID {
-		s.Hub.Push(sender.UID, m.pushItem(sender, receiver, toSender), device)
+	switch {
+	case how.changed:
+		s.Hub.Push(sender.UID, m.pushItem(sender, receiver, toSenderChanged), fanout.Device{})
+	case how.sync && sender.UID != receiver.UID:
+		s.Hub.Push(sender.UID, m.pushItem(sender, receiver, toSender), how.device)
 	}
+	notice := Notice{App: app, From: sender, To: receiver, Message: m}
 	if s.Pusher != nil && !discarded {
-		s.Pusher.Offer(Notice{App: app, From: sender, To: receiver, Message: m})
+		s.Pusher.Offer(notice)
+	}
+	if s.Hook != nil && !how.quiet {
+		s.Hook.AfterSend(notice)
 	}
 }
 
 // sendOnline pushes a message that is not stored (protocol 02 §2.1 MsgLifeTime).
-func (s *Service) sendOnline(m *Message, sender, receiver *account.Account, device fanout.Device) sendAnswer {
+func (s *Service) sendOnline(m *Message, sender, receiver *account.Account, how delivery, discarded bool) sendAnswer {
 	m.Seq = from(s.Now().Unix())
 	online := func(kind copyKind) []byte {
 		item := m.pushItem(sender, receiver, kind)
 		// MsgLifeTime joins as the message's last member, before "}]}".
 		return append(item[:len(item)-3], `,"MsgLifeTime":0}]}`...)
 	}
-	s.Hub.Push(receiver.UID, online(toReceiver), device)
-	if sender.UID != receiver.UID {
-		s.Hub.Push(sender.UID, online(toSender), device)
+	if !discarded {
+		s.Hub.Push(receiver.UID, online(toReceiver), how.device)
+	}
+	switch {
+	case how.changed:
+		s.Hub.Push(sender.UID, online(toSenderChanged), fanout.Device{})
+	case how.sync && sender.UID != receiver.UID:
+		s.Hub.Push(sender.UID, online(toSender), how.device)
 	}
 	return sendAnswer{m.Time(), m.Key()}
-}
-
-// Codes of the REST message commands (protocol 06 §2.2).
-const (
-	codeRESTBody    = 90001 // malformed
-	codeRESTMsgBody = 90002 // MsgBody missing or malformed
-	codeRESTTo      = 90003 // To_Account malformed
-	codeRESTFrom    = 90008 // From_Account malformed or unknown
-	codeRESTNoUser  = 90012 // To_Account unknown
-	codeRESTTooMany = 90011 // more than 500 receivers
-)
-
-// maxBatch is the most receivers of one batchsendmsg (protocol 06 §5.2).
-const maxBatch = 500
-
-// adminSend is openim.sendmsg of an administrator (protocol 06 §5.2).
-func (s *Service) adminSend(ctx context.Context, call *command.Call, req *sendRequest) (any, error) {
-	sender, err := s.adminSender(ctx, call, req)
-	if err != nil {
-		return nil, err
-	}
-	receiver, err := s.Accounts.Lookup(ctx, call.App.SDKAppID, req.To_Account)
-	if err != nil {
-		return nil, asREST(err, codeRESTNoUser)
-	}
-	m, err := req.message(sender, receiver, call.App.MessageBytes)
-	if err != nil {
-		return nil, asREST(err, 0)
-	}
-	if req.MsgLifeTime != nil && *req.MsgLifeTime == 0 {
-		return s.sendOnline(m, sender, receiver, fanout.Device{}), nil
-	}
-	return command.Later(func(done func(any, error)) {
-		s.append(m, func(repeated bool, err error) {
-			if err != nil {
-				done(nil, storeError(err))
-				return
-			}
-			if !repeated {
-				s.deliver(call.App.SDKAppID, m, sender, receiver, fanout.Device{}, req.SyncOtherMachine != 2)
-			}
-			done(sendAnswer{m.Time(), m.Key()}, nil)
-		})
-	}), nil
-}
-
-// adminSender finds who the message is from and fills in what REST callers
-// may leave out.
-func (s *Service) adminSender(ctx context.Context, call *command.Call, req *sendRequest) (*account.Account, error) {
-	if req.MsgSeq == 0 {
-		req.MsgSeq = rand.Int64N(1 << 31)
-	}
-	if req.MsgClientTime == 0 {
-		req.MsgClientTime = s.Now().Unix()
-	}
-	if len(req.MsgBody) == 0 || string(req.MsgBody) == "null" {
-		return nil, command.Err(codeRESTMsgBody, "MsgBody is missing")
-	}
-	id := req.From_Account
-	if id == "" {
-		id = call.UserID // the calling administrator
-		sender, _, err := s.Accounts.Ensure(ctx, call.App.SDKAppID, id)
-		return sender, err
-	}
-	sender, err := s.Accounts.Lookup(ctx, call.App.SDKAppID, id)
-	return sender, asREST(err, codeRESTFrom)
-}
-
-// asREST gives errors of the shared code the numbers that REST callers know.
-func asREST(err error, unknownAccount int) error {
-	switch {
-	case err == nil:
-		return nil
-	case unknownAccount != 0 && errors.Is(err, command.Err(command.CodeNoAccount, "")):
-		return command.Err(unknownAccount, "the account does not exist")
-	case errors.Is(err, command.Err(command.CodeBadPacket, "")):
-		return command.Err(codeRESTMsgBody, err.(*command.Error).Info)
-	}
-	return err
-}
-
-type batchRequest struct {
-	sendRequest
-	To_Account []string //nolint:revive // replaces the single receiver
-}
-
-type batchFailure struct {
-	To_Account string //nolint:revive
-	ErrorCode  int
-}
-
-type batchAnswer struct {
-	MsgKey    string         `json:",omitempty"`
-	ErrorList []batchFailure `json:",omitempty"`
-}
-
-// adminBatchSend is openim.batchsendmsg: one message to many (protocol 06 §5.2).
-func (s *Service) adminBatchSend(ctx context.Context, call *command.Call, req *batchRequest) (batchAnswer, error) {
-	var out batchAnswer
-	if len(req.To_Account) == 0 {
-		return out, command.Err(codeRESTTo, "To_Account is missing")
-	}
-	if len(req.To_Account) > maxBatch {
-		return out, command.Errf(codeRESTTooMany, "more than %d receivers", maxBatch)
-	}
-	sender, err := s.adminSender(ctx, call, &req.sendRequest)
-	if err != nil {
-		return out, err
-	}
-	found, err := s.Accounts.LookupAll(ctx, call.App.SDKAppID, req.To_Account)
-	if err != nil {
-		return out, err
-	}
-	type result struct {
-		id  string
-		err error
-	}
-	results := make(chan result, len(req.To_Account))
-	waiting := 0
-	var key string
-	for _, id := range dedupe(req.To_Account) {
-		receiver := found[id]
-		if receiver == nil {
-			out.ErrorList = append(out.ErrorList, batchFailure{id, codeRESTNoUser})
-			continue
-		}
-		m, err := req.message(sender, receiver, call.App.MessageBytes)
-		if err != nil {
-			return out, asREST(err, 0)
-		}
-		waiting++
-		s.append(m, func(repeated bool, err error) {
-			if err == nil && !repeated {
-				s.deliver(call.App.SDKAppID, m, sender, receiver, fanout.Device{}, req.SyncOtherMachine != 2)
-			}
-			results <- result{id, err}
-		})
-		key = Key(m.MsgSeq, m.Random, s.Now().Unix())
-	}
-	for range waiting {
-		select {
-		case r := <-results:
-			if r.err != nil {
-				out.ErrorList = append(out.ErrorList, batchFailure{r.id, command.CodeOf(storeError(r.err))})
-			}
-		case <-ctx.Done():
-			return out, command.Err(command.CodeTimeout, "")
-		}
-	}
-	out.MsgKey = key
-	return out, nil
-}
-
-func dedupe(ids []string) []string {
-	seen := make(map[string]bool, len(ids))
-	out := ids[:0:0]
-	for _, id := range ids {
-		if !seen[id] {
-			seen[id] = true
-			out = append(out, id)
-		}
-	}
-	return out
 }

@@ -34,12 +34,24 @@ type Notice struct {
 	Message  *Message
 }
 
-// Options of a Service; Policy and Pusher may be nil.
+// Hook is asked before a message is sent and told afterwards: the app's
+// webhooks (protocol 06 §7).
+type Hook interface {
+	// BeforeSend may refuse, with a *command.Error, or change m's Body and
+	// Cloud, which it has normalized. The sender's devices are then told of the
+	// new content (protocol 02 §4.4).
+	BeforeSend(ctx context.Context, call *command.Call, from, to *account.Account, m *Message) error
+	// AfterSend is told of a stored message. It must not block.
+	AfterSend(n Notice)
+}
+
+// Options of a Service; Policy, Hook and Pusher may be nil.
 type Options struct {
 	DB       *store.DB
 	Accounts *account.Directory
 	Hub      *fanout.Hub
 	Policy   Policy
+	Hook     Hook
 	Pusher   Pusher
 	Now      func() time.Time
 	Log      *slog.Logger
@@ -52,6 +64,7 @@ type Options struct {
 type Service struct {
 	Options
 	log      *store.Batcher[*draft]
+	groups   Groups // nil while there are none
 	appended prometheus.Counter
 }
 
@@ -85,13 +98,38 @@ func (s *Service) Stop(ctx context.Context) error { return s.log.Stop(ctx) }
 // Register adds the commands to the table.
 func (s *Service) Register(t *command.Table) {
 	command.Handle(t, "openim.sendmsg", command.Users|command.Ordered, s.send)
-	command.Handle(t, "openim.sendmsg", command.Admins, s.adminSend)
-	command.Handle(t, "openim.batchsendmsg", command.Admins, s.adminBatchSend)
 	command.Handle(t, "openim.getmsg", command.Users, s.sync)
 	command.Handle(t, "openim.getroammsg", command.Users, s.history)
 	command.Handle(t, "openim.msgreaded", command.Users, s.markRead)
 	command.Handle(t, "openim.get_peer_read_time", command.Users, s.peerReadTime)
 	command.Handle(t, "openim.ws_msg_push_ack", command.Users, s.ack)
+	command.Handle(t, "openim.read_all_unread_msg", command.Users, s.readAll)
+	command.Handle(t, "openim.msgwithdraw", command.Users|command.Once, s.revoke)
+	command.Handle(t, "openim.modify_c2c_msg", command.Users|command.Once, s.modify)
+	command.Handle(t, "openim.delete_c2c_msg_ramble", command.Users, s.delete)
+	command.Handle(t, "recentcontact.clear_msg", command.Users, s.clear)
+	command.Handle(t, "openim.c2c_msg_read_receipt", command.Users, s.receipt)
+	command.Handle(t, "openim.set_c2c_peer_mute_notifications", command.Users, s.mute)
+	command.Handle(t, "openim.get_c2c_peer_mute_notifications", command.Users, s.muted)
+	command.Handle(t, "im_msg_db_logic.ws_set_do_not_disturb", command.Users, s.setQuiet)
+	command.Handle(t, "im_msg_db_logic.ws_get_do_not_disturb", command.Users, s.getQuiet)
+	command.Handle(t, "im_long_msg.save_relay_json_msg", command.Users, s.saveRelay)
+	command.Handle(t, "im_long_msg.get_relay_json_msg", command.Users, s.getRelay)
+	s.registerAdmin(t)
+}
+
+// registerAdmin adds what app administrators may do (protocol 06 §5.2).
+func (s *Service) registerAdmin(t *command.Table) {
+	command.Handle(t, "openim.sendmsg", command.Admins, s.adminSend)
+	command.Handle(t, "openim.batchsendmsg", command.Admins, s.adminBatchSend)
+	command.Handle(t, "openim.importmsg", command.Admins, s.adminImport)
+	command.Handle(t, "openim.admin_getroammsg", command.Admins, s.adminHistory)
+	command.Handle(t, "openim.admin_msgwithdraw", command.Admins, s.adminRevoke)
+	command.Handle(t, "openim.admin_set_msg_read", command.Admins, s.adminRead)
+	command.Handle(t, "openim.get_c2c_unread_msg_num", command.Admins, s.adminUnread)
+	command.Handle(t, "openim.modify_c2c_msg", command.Admins, s.adminModify)
+	command.Handle(t, "openim.delete_c2c_msg_ramble", command.Admins, s.adminDelete)
+	command.Handle(t, "openim.c2c_msg_read_receipt", command.Admins, s.adminReceipt)
 }
 
 // ack takes a client's word that a push arrived; the server asks for none.

@@ -1,0 +1,178 @@
+package message
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"slices"
+
+	"imserver/internal/account"
+	"imserver/internal/command"
+)
+
+// Codes of the REST message commands (protocol 06 §2.2).
+const (
+	codeRESTBody    = 90001 // malformed
+	codeRESTMsgBody = 90002 // MsgBody missing or malformed
+	codeRESTTo      = 90003 // To_Account malformed
+	codeRESTFrom    = 90008 // From_Account malformed or unknown
+	codeRESTNoUser  = 90012 // To_Account unknown
+	codeRESTTooMany = 90011 // more than 500 receivers
+)
+
+// maxBatch is the most receivers of one batchsendmsg (protocol 06 §5.2).
+const maxBatch = 500
+
+// adminSend is openim.sendmsg of an administrator (protocol 06 §5.2).
+func (s *Service) adminSend(ctx context.Context, call *command.Call, req *sendRequest) (any, error) {
+	sender, err := s.adminSender(ctx, call, req)
+	if err != nil {
+		return nil, err
+	}
+	receiver, err := s.Accounts.Lookup(ctx, call.App.SDKAppID, req.To_Account)
+	if err != nil {
+		return nil, asREST(err, codeRESTNoUser)
+	}
+	m, err := req.message(sender, receiver, call.App.MessageBytes)
+	if err != nil {
+		return nil, asREST(err, 0)
+	}
+	if !slices.Contains(req.SendMsgControl, "WithMuteNotifications") {
+		m.Flags |= flagInsistent
+	}
+	changed, err := s.before(ctx, call, sender, receiver, m, req.ForbidCallbackControl)
+	if err != nil {
+		return nil, err
+	}
+	how := delivery{sync: req.SyncOtherMachine != 2, changed: changed && req.SyncOtherMachine != 2,
+		quiet: slices.Contains(req.ForbidCallbackControl, "ForbidAfterSendMsgCallback")}
+	if req.MsgLifeTime != nil && *req.MsgLifeTime == 0 {
+		return s.sendOnline(m, sender, receiver, how, false), nil
+	}
+	if err := s.KeepRelays(ctx, call, m.Body); err != nil {
+		return nil, err
+	}
+	return s.store(call, m, sender, receiver, how), nil
+}
+
+// adminSender finds who the message is from and fills in what REST callers
+// may leave out.
+func (s *Service) adminSender(ctx context.Context, call *command.Call, req *sendRequest) (*account.Account, error) {
+	if req.MsgSeq == 0 {
+		req.MsgSeq = rand.Int64N(1 << 31)
+	}
+	if req.MsgClientTime == 0 {
+		req.MsgClientTime = s.Now().Unix()
+	}
+	if len(req.MsgBody) == 0 || string(req.MsgBody) == "null" {
+		return nil, command.Err(codeRESTMsgBody, "MsgBody is missing")
+	}
+	id := req.From_Account
+	if id == "" {
+		id = call.UserID // the calling administrator
+		sender, _, err := s.Accounts.Ensure(ctx, call.App.SDKAppID, id)
+		return sender, err
+	}
+	sender, err := s.Accounts.Lookup(ctx, call.App.SDKAppID, id)
+	return sender, asREST(err, codeRESTFrom)
+}
+
+// asREST gives errors of the shared code the numbers that REST callers know.
+func asREST(err error, unknownAccount int) error {
+	switch {
+	case err == nil:
+		return nil
+	case unknownAccount != 0 && errors.Is(err, command.Err(command.CodeNoAccount, "")):
+		return command.Err(unknownAccount, "the account does not exist")
+	case errors.Is(err, command.Err(command.CodeBadPacket, "")):
+		return command.Err(codeRESTMsgBody, err.(*command.Error).Info)
+	}
+	return err
+}
+
+type batchRequest struct {
+	sendRequest
+	To_Account []string //nolint:revive // replaces the single receiver
+}
+
+type batchFailure struct {
+	To_Account string //nolint:revive
+	ErrorCode  int
+}
+
+type batchAnswer struct {
+	MsgKey    string         `json:",omitempty"`
+	ErrorList []batchFailure `json:",omitempty"`
+}
+
+// adminBatchSend is openim.batchsendmsg: one message to many (protocol 06 §5.2).
+func (s *Service) adminBatchSend(ctx context.Context, call *command.Call, req *batchRequest) (batchAnswer, error) {
+	var out batchAnswer
+	if len(req.To_Account) == 0 {
+		return out, command.Err(codeRESTTo, "To_Account is missing")
+	}
+	if len(req.To_Account) > maxBatch {
+		return out, command.Errf(codeRESTTooMany, "more than %d receivers", maxBatch)
+	}
+	sender, err := s.adminSender(ctx, call, &req.sendRequest)
+	if err != nil {
+		return out, err
+	}
+	found, err := s.Accounts.LookupAll(ctx, call.App.SDKAppID, req.To_Account)
+	if err != nil {
+		return out, err
+	}
+	type result struct {
+		id  string
+		err error
+	}
+	results := make(chan result, len(req.To_Account))
+	waiting := 0
+	var key string
+	for _, id := range dedupe(req.To_Account) {
+		receiver := found[id]
+		if receiver == nil {
+			out.ErrorList = append(out.ErrorList, batchFailure{id, codeRESTNoUser})
+			continue
+		}
+		m, err := req.message(sender, receiver, call.App.MessageBytes)
+		if err != nil {
+			return out, asREST(err, 0)
+		}
+		if !slices.Contains(req.SendMsgControl, "WithMuteNotifications") {
+			m.Flags |= flagInsistent
+		}
+		waiting++
+		s.append(m, func(repeated bool, err error) {
+			if err == nil && !repeated {
+				s.deliver(call.App.SDKAppID, m, sender, receiver, delivery{sync: req.SyncOtherMachine != 2, quiet: true})
+			}
+			results <- result{id, err}
+		})
+		key = Key(m.MsgSeq, m.Random, s.Now().Unix())
+	}
+	for range waiting {
+		select {
+		case r := <-results:
+			if r.err != nil {
+				out.ErrorList = append(out.ErrorList, batchFailure{r.id, command.CodeOf(storeError(r.err))})
+			}
+		case <-ctx.Done():
+			return out, command.Err(command.CodeTimeout, "")
+		}
+	}
+	out.MsgKey = key
+	return out, nil
+}
+
+func dedupe(ids []string) []string {
+	seen := make(map[string]bool, len(ids))
+	out := ids[:0:0]
+	for _, id := range ids {
+		if !seen[id] {
+			seen[id] = true
+			out = append(out, id)
+		}
+	}
+	return out
+}

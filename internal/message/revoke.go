@@ -38,7 +38,7 @@ func (s *Service) revoke(ctx context.Context, call *command.Call, req *revokeReq
 		return command.Empty{}, err
 	}
 	return command.Empty{}, s.takeBack(ctx, call, sender, receiver, r, req.Reason, func(m *Message) error {
-		if s.Now().Sub(time.Unix(m.Time(), 0)) > call.App.RecallLimit {
+		if call.App.RecallLimit == 0 || s.Now().Sub(time.Unix(m.Time(), 0)) > call.App.RecallLimit {
 			return command.Err(codeRevokeLate, "the time for revoking the message has passed")
 		}
 		return nil

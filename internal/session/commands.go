@@ -37,7 +37,7 @@ type loginAnswer struct {
 	RichMsgAuthKey string
 }
 
-func (s *Service) login(ctx context.Context, call *command.Call, _ *loginRequest) (*loginAnswer, error) {
+func (s *Service) login(ctx context.Context, call *command.Call, _ *loginRequest) (any, error) {
 	term, ok := call.Conn.(Terminal)
 	if !ok {
 		return nil, command.Err(command.CodeUnknownCommand, "")
@@ -76,7 +76,7 @@ func (s *Service) login(ctx context.Context, call *command.Call, _ *loginRequest
 
 // relogin continues an instance on another socket, with the same keys
 // (protocol 01 §8, §12): a kicked instance is told so, a dropped one goes on.
-func (s *Service) relogin(ctx context.Context, call *command.Call, term Terminal) (*loginAnswer, error) {
+func (s *Service) relogin(ctx context.Context, call *command.Call, term Terminal) (any, error) {
 	ses := call.Session.(*Session)
 	if err := s.alive(ctx, ses); err != nil {
 		return nil, err
@@ -88,7 +88,7 @@ func (s *Service) relogin(ctx context.Context, call *command.Call, term Terminal
 	return s.arrive(ctx, call, term, ses, acc.Status), nil
 }
 
-func (s *Service) arrive(ctx context.Context, call *command.Call, term Terminal, ses *Session, status string) *loginAnswer {
+func (s *Service) arrive(ctx context.Context, call *command.Call, term Terminal, ses *Session, status string) any {
 	term.Attach(ses)
 	for _, fn := range s.arrivals {
 		fn(ctx, call, ses)
@@ -101,11 +101,20 @@ func (s *Service) arrive(ctx context.Context, call *command.Call, term Terminal,
 		s.log.Debug("the bus has not settled", "err", err)
 	}
 	now := s.now()
-	return &loginAnswer{
+	answer := &loginAnswer{
 		TinyId: tiny(ses.UID), A2Key: ses.A2, InstId: ses.Inst, HelloInterval: HelloInterval,
 		TimeStamp:    (now.UnixMilli() + 500) / 1000, // nearest second: truncation makes clients late (protocol 01 T17)
 		PurchaseBits: Capabilities, CustomStatus: encodeStatus(status),
 	}
+	if len(s.greeters) == 0 {
+		return answer
+	}
+	return command.Later(func(done func(any, error)) {
+		done(answer, nil)
+		for _, fn := range s.greeters {
+			fn(context.WithoutCancel(ctx), call, ses)
+		}
+	})
 }
 
 // kickedBody joins a 1002 answer (protocol 01 §12).

@@ -68,6 +68,7 @@ type Service struct {
 	// arrivals are told of every login and relogin after it was recorded and
 	// before it is answered; see OnArrive.
 	arrivals []func(ctx context.Context, call *command.Call, s *Session)
+	greeters []func(ctx context.Context, call *command.Call, s *Session) // see OnGreet
 }
 
 // NewService makes the service.
@@ -79,6 +80,13 @@ func NewService(db *store.DB, accounts *account.Directory, hub *fanout.Hub, now 
 // is attached. Call it before traffic starts.
 func (s *Service) OnArrive(fn func(ctx context.Context, call *command.Call, ses *Session)) {
 	s.arrivals = append(s.arrivals, fn)
+}
+
+// OnGreet adds fn to what runs after the answer of a login or relogin is on
+// its way: what it pushes to the device follows the answer. Call it before
+// traffic starts.
+func (s *Service) OnGreet(fn func(ctx context.Context, call *command.Call, ses *Session)) {
+	s.greeters = append(s.greeters, fn)
 }
 
 // Ticket verifies a UserSig for a caller who names itself userID; the error

@@ -2,6 +2,14 @@ package group
 
 import (
 	"context"
+	"log/slog"
+	"time"
+
+	"imserver/internal/account"
+	"imserver/internal/command"
+	"imserver/internal/config"
+	"imserver/internal/fanout"
+	"imserver/internal/store"
 )
 
 // Log is what the groups need of their message logs.
@@ -16,3 +24,160 @@ type Log interface {
 	// queries; logs without anything visible are left out.
 	Summaries(ctx context.Context, uid int64, views []View) (map[int64]Summary, error)
 }
+
+// Rooms does what is different in live rooms, whose watchers are no rows of a
+// table (protocol 03 §13).
+type Rooms interface {
+	// Join and Quit answer apply_join_group and quit_group of a live room.
+	Join(ctx context.Context, call *command.Call, g *Info, history bool) (any, error)
+	Quit(ctx context.Context, call *command.Call, g *Info) error
+	// Count returns how many watch.
+	Count(ctx context.Context, gid int64) (int, error)
+	// Tell hands an event item to everybody in the room.
+	Tell(ctx context.Context, g *Info, item []byte)
+	// Closed ends a destroyed room, telling its watchers the event item.
+	Closed(ctx context.Context, g *Info, item []byte)
+}
+
+// Presence knows who is online.
+type Presence interface {
+	// Online returns which of the accounts have a live connection on any node.
+	Online(ctx context.Context, uids []int64) (map[int64]bool, error)
+}
+
+// Options of a Service; Rooms and Presence may be nil.
+type Options struct {
+	DB       *store.DB
+	Accounts *account.Directory
+	Groups   *Directory
+	Hub      *fanout.Hub
+	Messages Log
+	Rooms    Rooms
+	Presence Presence
+	Now      func() time.Time
+	Log      *slog.Logger
+}
+
+// Service does the group commands.
+type Service struct {
+	Options
+}
+
+// NewService makes the service.
+func NewService(o Options) *Service { return &Service{Options: o} }
+
+// services are the two names under which every command is known: that of
+// communities and that of all other groups (protocol 03 §1.1).
+var services = [2]string{"group_open_http_svc.", communityService}
+
+const communityService = "million_group_open_http_svc."
+
+// handle registers fn under both service names.
+func handle[Req, Ans any](t *command.Table, name string, access command.Access, fn func(context.Context, *command.Call, *Req) (Ans, error)) {
+	for _, svc := range services {
+		command.Handle(t, svc+name, access, fn)
+	}
+}
+
+// Register adds the commands to the table.
+func (s *Service) Register(t *command.Table) {
+	const both = command.Users | command.Admins
+	handle(t, "create_group", both|command.Once, s.create)
+	handle(t, "destroy_group", both|command.Once, s.destroy)
+	handle(t, "modify_group_base_info", both, s.modify)
+	handle(t, "get_group_self_member_info", command.Users, s.selfInfo)
+	handle(t, "get_group_public_info", both, s.publicInfo)
+	handle(t, "get_group_info", both, s.fullInfo)
+	handle(t, "get_joined_group_list", both, s.joined)
+	handle(t, "get_online_member_num", both|command.Anonymous, s.onlineNum)
+
+	handle(t, "apply_join_group", command.Users|command.Once, s.apply)
+	handle(t, "quit_group", command.Users|command.Once, s.quit)
+	handle(t, "add_group_member", both|command.Once, s.add)
+	handle(t, "delete_group_member", both|command.Once, s.kick)
+	handle(t, "change_group_owner", both|command.Once, s.transfer)
+	handle(t, "get_pendency", command.Users, s.pendency)
+	handle(t, "handle_apply_join_group", command.Users|command.Once, s.answerApplication)
+	handle(t, "handle_invite_join_permission_group", command.Users|command.Once, s.answerPermission)
+	handle(t, "handle_invite_join_group", command.Users|command.Once, s.answerInvitation)
+
+	handle(t, "get_group_member_info", both, s.memberList)
+	handle(t, "get_specified_group_member_info", both, s.memberProfiles)
+	handle(t, "modify_group_member_info", both|command.Once, s.modifyMember)
+
+	handle(t, "set_group_attr", both|command.Once, s.setAttributes)
+	handle(t, "modify_group_attr", both|command.Once, s.modifyAttributes)
+	handle(t, "delete_group_attr", both|command.Once, s.deleteAttributes)
+	handle(t, "clear_group_attr", both|command.Once, s.clearAttributes)
+	handle(t, "get_group_attr", both, s.attributes)
+	command.Handle(t, "group_open_attr_http_svc.get_group_attr", both, s.attributes)
+	handle(t, "update_group_counter", both|command.Once, s.updateCounters)
+	handle(t, "get_group_counter", both, s.counters)
+
+	command.Handle(t, communityService+"create_topic", both|command.Once, s.createTopic)
+	command.Handle(t, communityService+"destroy_topic", both|command.Once, s.destroyTopics)
+	command.Handle(t, communityService+"modify_topic", both, s.modifyTopic)
+	command.Handle(t, communityService+"get_topic", both, s.topics)
+
+	command.Handle(t, "openim.deletemsg", command.Users, s.dropNotices)
+
+	handle(t, "get_appid_group_list", command.Admins, s.allGroups)
+	handle(t, "get_role_in_group", command.Admins, s.roles)
+	handle(t, "forbid_send_msg", command.Admins|command.Once, s.forbid)
+	handle(t, "get_group_muted_account", command.Admins, s.muted)
+	handle(t, "get_group_shutted_uin", command.Admins, s.muted)
+	handle(t, "send_group_system_notification", command.Admins|command.Once, s.systemNotification)
+}
+
+// actor is who does something: a member, or an app administrator with every
+// right (protocol 03 §2.1).
+type actor struct {
+	uid    int64 // 0 of a REST caller without an account
+	id     string
+	admin  bool
+	device fanout.Device
+}
+
+func actorOf(call *command.Call) actor {
+	return actor{uid: call.UID, id: call.UserID, admin: call.Kind == command.Admins || call.App.IsAdmin(call.UserID) && call.UserID != "",
+		device: fanout.Device{UID: call.UID, Inst: call.Inst}}
+}
+
+// role returns what the actor is in a group where m is its membership or nil.
+func (a actor) role(m *Member) Role {
+	switch {
+	case a.admin:
+		return Above
+	case m == nil:
+		return Nobody
+	}
+	return m.Role
+}
+
+// member returns the caller's group and membership for a command that only
+// reads; 10007 for those who are none and no administrators. m is nil then.
+func (s *Service) member(ctx context.Context, call *command.Call, groupID string) (*Info, *Member, error) {
+	g, err := s.Groups.Group(ctx, call.App.SDKAppID, groupID)
+	if err != nil {
+		return nil, nil, err
+	}
+	home := g.GID
+	if g.Kind == Topic {
+		home = g.Parent
+	}
+	if g.Kind == LiveRoom {
+		return g, nil, nil // who watches is the room's business
+	}
+	found, err := s.Groups.MembersOf(ctx, home, []int64{call.UID})
+	if err != nil {
+		return nil, nil, err
+	}
+	m := found[call.UID]
+	if m == nil && !actorOf(call).admin {
+		return nil, nil, errNotMember
+	}
+	return g, m, nil
+}
+
+// limitOf returns the configured bound of members of a kind; 0 is none.
+func limitOf(app *config.App, kind Kind) int { return kind.Settings(app).Members }

@@ -1,0 +1,239 @@
+package group
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+
+	"imserver/internal/account"
+	"imserver/internal/command"
+	"imserver/internal/fanout"
+	"imserver/internal/store"
+)
+
+// outbox gathers, inside a transaction, what is to be told when it has
+// committed. It is emptied when the transaction has to run again.
+type outbox struct {
+	touched []int64 // members whose rows changed
+	joined  []int64
+	left    []int64
+	notices []notice
+	tips    []Tip
+	events  []any // MsgBody of Event 6 tips for everybody
+	gone    []int64
+}
+
+// change runs fn in a transaction that holds the group's row, so that changes
+// of one group happen one after the other, and then tells what fn put into the
+// outbox. fn gets the group as it is now and may change that copy.
+func (s *Service) change(ctx context.Context, call *command.Call, groupID string, fn func(tx *sql.Tx, g *Info, out *outbox) error) (*Info, error) {
+	if !plausibleID(groupID) {
+		return nil, errBadID
+	}
+	return s.changeBy(ctx, call, `g.app = $1 AND g.group_id = $2`, []any{call.App.SDKAppID, groupID}, fn)
+}
+
+func (s *Service) changeBy(ctx context.Context, call *command.Call, where string, args []any, fn func(tx *sql.Tx, g *Info, out *outbox) error) (*Info, error) {
+	var g *Info
+	var out *outbox
+	err := s.DB.Tx(ctx, func(tx *sql.Tx) error {
+		g, out = &Info{}, &outbox{}
+		err := scanInfo(tx.QueryRowContext(ctx, `SELECT `+infoColumns+` FROM groups g WHERE `+where+s.DB.ForUpdate(), args...).Scan, g)
+		if errors.Is(err, sql.ErrNoRows) {
+			return errNoGroup
+		}
+		if err != nil {
+			return fmt.Errorf("group: lock: %w", err)
+		}
+		if err := fn(tx, g, out); err != nil {
+			return err
+		}
+		return s.keepNotices(ctx, tx, g, out.notices)
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.tell(ctx, call, g, out)
+	return g, nil
+}
+
+// tell publishes what a committed change put into its outbox: first what makes
+// connections join or leave the group's topic, then the personal notices, then
+// what everybody sees (protocol 03 §7.3).
+func (s *Service) tell(ctx context.Context, call *command.Call, g *Info, out *outbox) {
+	ctx = context.WithoutCancel(ctx) // committed: the rest is owed even to a caller who has gone
+	s.Groups.forget(g.GID, out.touched...)
+	for _, gid := range out.gone {
+		s.Groups.forget(gid)
+	}
+	topic := s.hubTopic(g)
+	if len(out.joined) > 0 {
+		join := &fanout.Event{Kind: fanout.Join, Item: []byte(topic)}
+		for _, uid := range out.joined {
+			s.Hub.Publish(fanout.User(uid), join)
+		}
+	}
+	if len(out.left) > 0 {
+		leave := &fanout.Event{Kind: fanout.Leave, Item: []byte(topic)}
+		for _, uid := range out.left {
+			s.Hub.Publish(fanout.User(uid), leave)
+		}
+	}
+	for i := range out.notices {
+		s.publishNotice(ctx, g, &out.notices[i], actorOf(call).device)
+	}
+	for _, body := range out.events {
+		s.everybody(ctx, g, s.eventItem(g, 6, 0, body))
+	}
+	for _, tip := range out.tips {
+		if _, err := s.Messages.AppendTip(ctx, tip); err != nil {
+			s.Log.Error("a group tip was not stored", "group", g.GID, "request", call.RequestID, "err", err)
+		}
+	}
+}
+
+// hubTopic is where everybody in the group listens.
+func (s *Service) hubTopic(g *Info) fanout.Topic {
+	if g.Kind == LiveRoom {
+		return fanout.Room(g.GID)
+	}
+	return fanout.Group(g.HubID())
+}
+
+// everybody hands an event item to all members, with one publication.
+func (s *Service) everybody(ctx context.Context, g *Info, item []byte) {
+	if g.Kind == LiveRoom && s.Rooms != nil {
+		s.Rooms.Tell(ctx, g, item)
+		return
+	}
+	s.Hub.Publish(s.hubTopic(g), &fanout.Event{Item: item})
+}
+
+// systemAccount is the sender of tips and notices.
+const systemAccount = "@TIM#SYSTEM"
+
+// groupInfo is the GroupInfo of events; the SDK drops the rest of a frame
+// when it is missing (protocol 03 §3.2).
+type groupInfo struct {
+	GroupId          string //nolint:revive // the protocol's spelling, here and below
+	GroupName        string
+	GroupType        string
+	From_Account     string //nolint:revive
+	MillionGroupFlag int    `json:",omitempty"`
+	TopicId          string `json:",omitempty"` //nolint:revive
+}
+
+// infoForEvent returns the GroupInfo object of the group's events.
+func (i *Info) infoForEvent() groupInfo {
+	gi := groupInfo{GroupId: i.CommunityID(), GroupName: i.Name, GroupType: i.Kind.String(), From_Account: systemAccount}
+	if i.Kind == Topic {
+		gi.MillionGroupFlag, gi.TopicId = 2, i.ID
+	}
+	return gi
+}
+
+type tipItem struct {
+	ToGroupId     string //nolint:revive
+	From_Account  string //nolint:revive
+	TinyId        string //nolint:revive
+	MsgSeq        int64
+	MsgRandom     int64
+	ClientSeq     int64
+	MsgTimeStamp  int64
+	MsgClientTime int64
+	MsgPriority   int
+	GroupInfo     groupInfo
+	MsgBody       any
+}
+
+// eventItem builds an event of the group that is not stored: Event 6 and the
+// notices of Event 5. A seq of 0 is drawn for notices.
+func (s *Service) eventItem(g *Info, event int, seq int64, body any) []byte {
+	now := s.Now().Unix()
+	item := tipItem{ToGroupId: g.CommunityID(), From_Account: systemAccount, TinyId: "0", MsgSeq: seq, MsgRandom: drawNumber(),
+		ClientSeq: seq, MsgTimeStamp: now, MsgClientTime: now, MsgPriority: 2, GroupInfo: g.infoForEvent(), MsgBody: body}
+	return wrapTips(event, item)
+}
+
+func wrapTips(event int, item any) []byte {
+	b, _ := json.Marshal(struct { // plain fields and bodies of ours
+		Event     int
+		GroupTips [1]any
+	}{event, [1]any{item}})
+	return b
+}
+
+// drawNumber draws a message number; the SDK replaces 1 and 2 (protocol 03 §3.4).
+func drawNumber() int64 { return 1000 + rand.Int64N(1<<31-1000) }
+
+// person is who is spoken of in tips and notices.
+type person struct {
+	UserId   string //nolint:revive
+	NickName string
+	ImageUrl string //nolint:revive
+}
+
+func personOf(a *account.Account) person {
+	return person{UserId: a.UserID, NickName: a.Nick, ImageUrl: a.Avatar}
+}
+
+// operator returns the actor as tips show it.
+func (s *Service) operator(ctx context.Context, act actor) person {
+	if act.uid != 0 {
+		if a, err := s.Accounts.ByUID(ctx, act.uid); err == nil {
+			return personOf(a)
+		}
+	}
+	return person{UserId: act.id}
+}
+
+// people returns the accounts as tips show them, in the order of uids.
+func (s *Service) people(ctx context.Context, uids []int64) ([]person, error) {
+	found, err := s.Accounts.ByUIDs(ctx, uids)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]person, 0, len(uids))
+	for _, uid := range uids {
+		if a := found[uid]; a != nil {
+			list = append(list, personOf(a))
+		}
+	}
+	return list, nil
+}
+
+// accountsFor finds every named account; 10019 if one is unknown
+// (protocol 03 §7.3). Double names count once.
+func (s *Service) accountsFor(ctx context.Context, app uint32, ids []string) ([]*account.Account, error) {
+	found, err := s.Accounts.LookupAll(ctx, app, ids)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]*account.Account, 0, len(ids))
+	seen := make(map[string]bool, len(ids))
+	for _, id := range ids {
+		if seen[id] {
+			continue
+		}
+		seen[id] = true
+		a := found[id]
+		if a == nil {
+			return nil, errUnknownUser
+		}
+		list = append(list, a)
+	}
+	return list, nil
+}
+
+// values returns "($f,$f+1,…),(…)" for rows of width placeholders from first on.
+func values(first, width, rows int) string {
+	parts := make([]string, rows)
+	for i := range parts {
+		parts[i] = store.In(first+i*width, width)
+	}
+	return strings.Join(parts, ",")
+}

@@ -1,0 +1,88 @@
+package group
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+
+	"imserver/internal/command"
+	"imserver/internal/fanout"
+	"imserver/internal/store"
+)
+
+type groupRequest struct {
+	GroupId string //nolint:revive // the protocol's spelling
+}
+
+// noticeLimit is the largest group whose dismissal is kept as a notice for
+// every member who is away; larger ones just vanish from their lists.
+const noticeLimit = 10_000
+
+// destroy is destroy_group (protocol 03 §5.2).
+func (s *Service) destroy(ctx context.Context, call *command.Call, req *groupRequest) (command.Empty, error) {
+	act := actorOf(call)
+	dismissed := notice{body: noticeBody{ReportType: noticeDismissed, Operator_Account: act.id}}
+	g, err := s.change(ctx, call, req.GroupId, func(tx *sql.Tx, g *Info, out *outbox) error {
+		if g.Kind == Topic {
+			return errBadID
+		}
+		role, err := acting(ctx, tx, g, act)
+		if err != nil {
+			return err
+		}
+		if err := may(g, role, Dismiss); err != nil {
+			return err
+		}
+		n := dismissed
+		s.prepare(g, &n)
+		if g.Kind != LiveRoom {
+			out.notices = []notice{n}
+		}
+		if g.MemberNum <= noticeLimit {
+			if _, err := tx.ExecContext(ctx, `INSERT INTO group_notices (uid, seq, random, gid, created_at, item)
+				SELECT uid, CAST($2 AS BIGINT), CAST($3 AS BIGINT), gid, CAST($4 AS BIGINT), CAST($5 AS TEXT) FROM group_members WHERE gid = $1 AND uid <> $6`,
+				g.GID, n.seq, n.random, s.Now().Unix(), string(n.item), act.uid); err != nil {
+				return fmt.Errorf("group: destroy: %w", err)
+			}
+		}
+		return s.erase(ctx, tx, g, out)
+	})
+	if err != nil {
+		return command.Empty{}, err
+	}
+	if g.Kind == LiveRoom && s.Rooms != nil {
+		n := dismissed
+		s.prepare(g, &n)
+		s.Rooms.Closed(ctx, g, n.item)
+		return command.Empty{}, nil
+	}
+	topic := s.hubTopic(g)
+	s.Hub.Publish(topic, &fanout.Event{Kind: fanout.Leave, Item: []byte(topic)})
+	return command.Empty{}, nil
+}
+
+// erase removes the group's rows and those of its topics. Its log is dropped
+// by retention: nobody can read it any more.
+func (s *Service) erase(ctx context.Context, tx *sql.Tx, g *Info, out *outbox) error {
+	topics, err := store.Collect(ctx, tx, func(rows *sql.Rows, gid *int64) error { return rows.Scan(gid) },
+		`SELECT gid FROM groups WHERE parent = $1`, g.GID)
+	if err != nil {
+		return fmt.Errorf("group: destroy: %w", err)
+	}
+	out.gone = topics
+	for _, q := range []string{
+		`DELETE FROM topic_members WHERE tid IN (SELECT gid FROM groups WHERE parent = $1)`,
+		`DELETE FROM groups WHERE parent = $1`,
+		`DELETE FROM group_members WHERE gid = $1`,
+		`DELETE FROM group_mutes WHERE gid = $1`,
+		`DELETE FROM group_applications WHERE gid = $1`,
+		`DELETE FROM group_attributes WHERE gid = $1`,
+		`DELETE FROM group_counters WHERE gid = $1`,
+		`DELETE FROM groups WHERE gid = $1`,
+	} {
+		if _, err := tx.ExecContext(ctx, q, g.GID); err != nil {
+			return fmt.Errorf("group: destroy: %w", err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,139 @@
+package group
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"imserver/internal/command"
+	"imserver/internal/conversation"
+	"imserver/internal/store"
+	"imserver/internal/wire"
+)
+
+// Flag of LastMsgFlags: the last message was recalled (protocol 03 §14.2).
+const lastRecalled = 2
+
+// Conversations implements conversation.Source for groups: the memberships,
+// the logs' summaries and the accounts, whatever the number of groups.
+func (s *Service) Conversations(ctx context.Context, call *command.Call, limit int) ([]conversation.Item, error) {
+	type membership struct {
+		info                 Info
+		join, read, cleared  int64
+		hidden               int64
+		receive              Receive
+		firstSeq, unreadFrom int64
+	}
+	list, err := store.Collect(ctx, s.DB.Read, func(rows *sql.Rows, m *membership) error {
+		return scanInfo(rows.Scan, &m.info, &m.join, &m.read, &m.cleared, &m.hidden, &m.receive)
+	}, `SELECT `+infoColumns+`, m.join_seq, m.read_seq, m.cleared_seq, m.hidden_seq, m.recv_opt FROM group_members m JOIN groups g ON g.gid = m.gid
+		WHERE m.uid = $1 AND g.support_topic = 0`, call.UID)
+	if err != nil {
+		return nil, fmt.Errorf("group: conversations: %w", err)
+	}
+	views := make([]View, len(list))
+	for i := range list {
+		m := &list[i]
+		settings := m.info.Kind.Settings(call.App)
+		first := m.cleared + 1
+		if !settings.HistoryBeforeJoin {
+			first = max(first, m.join+1)
+		}
+		views[i] = View{Log: m.info.GID, First: first, Read: m.read, CountUnread: settings.Unread}
+	}
+	sums, err := s.Messages.Summaries(ctx, call.UID, views)
+	if err != nil {
+		return nil, err
+	}
+	items := make([]conversation.Item, 0, len(list))
+	for i := range list {
+		m := &list[i]
+		sum, ok := sums[m.info.GID]
+		if !ok || sum.LastSeq <= m.hidden || sum.LastSeq < views[i].First {
+			continue
+		}
+		o := wire.OpenObject(make([]byte, 0, 640))
+		o.Int("Type", conversation.Group)
+		o.Str("ToAccount", m.info.ID)
+		o.Str("GroupNick", m.info.Name)
+		o.Str("GroupImage", m.info.FaceURL)
+		o.Str("GroupType", m.info.Kind.String())
+		o.Int("UnreadMsgCount", int64(sum.Unread))
+		o.Int("GroupIgnoredUnreadSeqCount", 0)
+		o.Int("GroupNextMsgSeq", sum.LastSeq+1)
+		o.Int("MsgGroupReadedSeq", m.read)
+		o.Int("MsgRecvOption", int64(m.receive))
+		appendNewest(&o, &m.info, sum)
+		items = append(items, conversation.Item{Kind: conversation.Group, ID: m.info.ID, Time: sum.LastTime, Session: o.Close()})
+	}
+	slices.SortFunc(items, func(a, b conversation.Item) int { return int(b.Time - a.Time) })
+	return items[:min(len(items), limit)], nil
+}
+
+// appendNewest adds the last message; without one the key LastMsg stays out:
+// an empty object would break the SDK's whole list (protocol 02 §14.1).
+func appendNewest(o *wire.Object, g *Info, sum Summary) {
+	n := sum.Newest
+	if n == nil {
+		o.Int("MsgTimeStamp", sum.LastTime)
+		o.Int("MsgSeq", sum.LastSeq)
+		return
+	}
+	o.Int("MsgTimeStamp", n.Time)
+	o.Int("MsgSeq", n.Seq)
+	o.Str("MsgGroupFrom_Account", n.SenderID)
+	if n.Recalled {
+		o.Int("LastMsgFlags", lastRecalled)
+	} else {
+		o.Int("LastMsgFlags", 0)
+	}
+	last := wire.OpenObject(make([]byte, 0, len(n.Body)+256))
+	if n.Tip {
+		last.Int("Event", 4)
+		last.Raw("GroupTips", marshal(tipItem{ToGroupId: g.CommunityID(), From_Account: systemAccount, TinyId: "0", MsgSeq: n.Seq, MsgRandom: n.Random,
+			ClientSeq: n.Seq, MsgTimeStamp: n.Time, MsgClientTime: n.ClientTime, MsgPriority: 2, GroupInfo: g.infoForEvent(), MsgBody: n.Body}))
+	} else {
+		last.Raw("MsgBody", n.Body)
+		last.Str("CloudCustomData", n.Cloud)
+		if n.Recalled {
+			last.Raw("RevokerInfo", revoker(n))
+		}
+	}
+	o.Raw("LastMsg", last.Close())
+}
+
+func revoker(n *Newest) []byte {
+	r := wire.OpenObject(nil)
+	r.Str("Revoker_Account", n.Revoker)
+	r.Str("Reason", n.Reason)
+	return r.Close()
+}
+
+// topicLast is the LastMsg of a topic; nil leaves the key out
+// (protocol 03 §11.4).
+func (s *Service) topicLast(ctx context.Context, n *Newest) json.RawMessage {
+	if n == nil || n.Tip {
+		return nil
+	}
+	o := wire.OpenObject(make([]byte, 0, len(n.Body)+256))
+	o.Str("From_Account", n.SenderID)
+	nick := ""
+	if a, err := s.Accounts.ByUID(ctx, n.Sender); err == nil {
+		nick = a.Nick
+	}
+	o.Str("From_AccountNick", nick)
+	o.ID("TinyId", n.Sender)
+	o.Int("LastMsgSeq", n.Seq)
+	o.Int("MsgTimeStamp", n.Time)
+	o.Int("MsgRandom", n.Random)
+	o.Int("MsgClientTime", n.ClientTime)
+	o.Raw("MsgBody", n.Body)
+	o.Str("CloudCustomData", n.Cloud)
+	if n.Recalled {
+		o.Int("IsPlaceMsg", 2)
+		o.Raw("RevokerInfo", revoker(n))
+	}
+	return o.Close()
+}

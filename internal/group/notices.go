@@ -1,0 +1,211 @@
+package group
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+
+	"imserver/internal/command"
+	"imserver/internal/fanout"
+	"imserver/internal/store"
+)
+
+// Report types of system notices (protocol 03 §3.4).
+const (
+	noticeApplied      = 1
+	noticeAccepted     = 2
+	noticeRefused      = 3
+	noticeKicked       = 4
+	noticeDismissed    = 5
+	noticeCreated      = 6
+	noticeAdded        = 7
+	noticeQuit         = 8
+	noticeAdmin        = 9
+	noticeNoAdmin      = 10
+	noticeInvited      = 12
+	noticeInviteYes    = 13
+	noticeInviteNo     = 14
+	noticeTopicCreated = 17
+	noticeTopicGone    = 18
+	noticeReceive      = 20
+	noticeCustom       = 255
+)
+
+// noticeBody is the MsgBody of a system notice.
+type noticeBody struct {
+	ReportType         int
+	Operator_Account   string   //nolint:revive // the protocol's spelling
+	RemarkInfo         string   `json:",omitempty"`
+	Authentication     string   `json:",omitempty"`
+	MsgKey             int64    `json:",omitempty"`
+	UserDefinedField   string   `json:",omitempty"`
+	MsgMemberExtraInfo *person  `json:",omitempty"`
+	TopicIdArray       []string `json:",omitempty"` //nolint:revive
+	MsgFlag            string   `json:",omitempty"`
+	Reason             string   `json:",omitempty"`
+}
+
+// notice is a system notice on its way: to some accounts, or to everybody in
+// the group when to is nil.
+type notice struct {
+	to   []int64
+	body noticeBody
+	// keep stores it for receivers who are away.
+	keep bool
+	// others leaves out the device that caused it.
+	others bool
+	// about is another group than the changed one: a topic.
+	about *Info
+
+	item   []byte // made by prepare
+	seq    int64
+	random int64
+}
+
+// prepare builds the event item, once for all receivers.
+func (s *Service) prepare(g *Info, n *notice) {
+	if n.item != nil {
+		return
+	}
+	if n.about != nil {
+		g = n.about
+	}
+	n.seq, n.random = drawNumber(), drawNumber()
+	now := s.Now().Unix()
+	n.item = wrapTips(5, tipItem{ToGroupId: g.CommunityID(), From_Account: systemAccount, TinyId: "0", MsgSeq: n.seq, MsgRandom: n.random,
+		ClientSeq: n.seq, MsgTimeStamp: now, MsgClientTime: now, MsgPriority: 2, GroupInfo: g.infoForEvent(), MsgBody: n.body})
+}
+
+// keepNotices stores the notices that receivers may miss, inside the
+// transaction of what they tell.
+func (s *Service) keepNotices(ctx context.Context, tx *sql.Tx, g *Info, list []notice) error {
+	for i := range list {
+		n := &list[i]
+		s.prepare(g, n)
+		if !n.keep {
+			continue
+		}
+		for to := n.to; len(to) > 0; {
+			part := to[:min(len(to), 500)]
+			to = to[len(part):]
+			args := make([]any, 0, len(part)*6)
+			for _, uid := range part {
+				args = append(args, uid, n.seq, n.random, g.GID, s.Now().Unix(), string(n.item))
+			}
+			if _, err := tx.ExecContext(ctx, `INSERT INTO group_notices (uid, seq, random, gid, created_at, item) VALUES `+
+				values(1, 6, len(part))+` ON CONFLICT DO NOTHING`, args...); err != nil {
+				return fmt.Errorf("group: keep notice: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+// publishNotice hands a notice to its receivers' devices; everybody's is one
+// publication on the group's topic.
+func (s *Service) publishNotice(ctx context.Context, g *Info, n *notice, device fanout.Device) {
+	s.prepare(g, n)
+	e := &fanout.Event{Item: n.item}
+	if n.others {
+		e.Except = device
+	}
+	if n.to == nil {
+		s.Hub.Publish(s.hubTopic(g), e)
+		return
+	}
+	for _, uid := range n.to {
+		s.Hub.Publish(fanout.User(uid), e)
+	}
+}
+
+// Notice is an event that its receiver may miss, such as a mention
+// (protocol 02 §13.1). Seq and Random are how the client names it later.
+type Notice struct {
+	UID, GID    int64
+	Seq, Random int64
+	Item        []byte // event item as openim.getmsg returns it
+}
+
+// Keep stores notices of other domains.
+func (s *Directory) Keep(ctx context.Context, now int64, list []Notice) error {
+	for len(list) > 0 {
+		part := list[:min(len(list), 500)]
+		list = list[len(part):]
+		args := make([]any, 0, len(part)*6)
+		for _, n := range part {
+			args = append(args, n.UID, n.Seq, n.Random, n.GID, now, string(n.Item))
+		}
+		if _, err := s.db.Write.ExecContext(ctx, `INSERT INTO group_notices (uid, seq, random, gid, created_at, item) VALUES `+
+			values(1, 6, len(part))+` ON CONFLICT DO NOTHING`, args...); err != nil {
+			return fmt.Errorf("group: keep notice: %w", err)
+		}
+	}
+	return nil
+}
+
+// missedLimit bounds the notices of one openim.getmsg answer.
+const missedLimit = 200
+
+// Missed returns the event items kept for uid since a unix second, oldest
+// first: the newest missedLimit of them (protocol 03 §3.4, 02 §13.1).
+func (d *Directory) Missed(ctx context.Context, uid, since int64) ([]json.RawMessage, error) {
+	list, err := store.Collect(ctx, d.db.Read, func(rows *sql.Rows, item *string) error { return rows.Scan(item) },
+		`SELECT item FROM group_notices WHERE uid = $1 AND created_at >= $2 ORDER BY created_at DESC, seq LIMIT $3`, uid, since, missedLimit)
+	if err != nil {
+		return nil, fmt.Errorf("group: notices: %w", err)
+	}
+	items := make([]json.RawMessage, len(list))
+	for i, item := range list {
+		items[len(list)-1-i] = json.RawMessage(item)
+	}
+	return items, nil
+}
+
+// DropNotices removes up to limit notices created before a unix second.
+func (d *Directory) DropNotices(ctx context.Context, before int64, limit int) (int64, error) {
+	res, err := d.db.Write.ExecContext(ctx, `DELETE FROM group_notices WHERE (uid, seq, random) IN (
+		SELECT uid, seq, random FROM group_notices WHERE created_at < $1 LIMIT $2)`, before, limit)
+	if err != nil {
+		return 0, fmt.Errorf("group: drop notices: %w", err)
+	}
+	return res.RowsAffected()
+}
+
+type dropRequest struct {
+	DelMsgList []struct {
+		From_Account string //nolint:revive // the protocol's spelling
+		MsgSeq       int64
+		MsgRandom    int64
+	}
+}
+
+// maxDrop bounds the notices dropped by one request.
+const maxDrop = 500
+
+// dropNotices is openim.deletemsg: notices that were answered and mentions
+// that were read are not shown again (protocol 03 §6.3, 02 §13.1).
+func (s *Service) dropNotices(ctx context.Context, call *command.Call, req *dropRequest) (command.Empty, error) {
+	if len(req.DelMsgList) > maxDrop {
+		return command.Empty{}, command.Errf(CodeTooMany, "more than %d notices", maxDrop)
+	}
+	if len(req.DelMsgList) == 0 {
+		return command.Empty{}, nil
+	}
+	args := []any{call.UID}
+	for _, d := range req.DelMsgList {
+		args = append(args, d.MsgSeq, d.MsgRandom)
+	}
+	_, err := s.DB.Write.ExecContext(ctx, `DELETE FROM group_notices WHERE uid = $1 AND (seq, random) IN (`+
+		rowValues(s.DB.Dialect, len(req.DelMsgList))+`)`, args...)
+	return command.Empty{}, err
+}
+
+// rowValues lists count pairs of placeholders from $2 on; SQLite wants them
+// as a VALUES table.
+func rowValues(d store.Dialect, count int) string {
+	if d == store.SQLite {
+		return `VALUES ` + values(2, 2, count)
+	}
+	return values(2, 2, count)
+}

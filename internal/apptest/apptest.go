@@ -156,6 +156,12 @@ func (u *User) Device() fanout.Device { return fanout.Device{UID: u.UID, Inst: 1
 
 // Offer implements [fanout.Subscriber].
 func (u *User) Offer(e *fanout.Event) {
+	switch e.Kind {
+	case fanout.Join:
+		u.app.Hub.Join(fanout.Topic(e.Item), u)
+	case fanout.Leave:
+		u.app.Hub.Leave(fanout.Topic(e.Item), u)
+	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	switch e.Kind {

@@ -37,7 +37,8 @@ type Subscriber interface {
 	// Device returns whose connection it is; it does not change while the
 	// subscriber is in a topic.
 	Device() Device
-	// Offer hands over an event. It must not block and does no I/O.
+	// Offer hands over an event. It must not block and does no I/O. The hub
+	// holds a lock meanwhile, except for Join and Leave.
 	Offer(e *Event)
 }
 
@@ -51,7 +52,7 @@ type Hub struct {
 	shards [shardCount]hubShard
 	resets []func()
 	notes  map[Topic]func(payload []byte) // filled before traffic starts
-	order  *Order // nil: no other node exists, and events come in order by themselves
+	order  *Order                         // nil: no other node exists, and events come in order by themselves
 }
 
 type hubShard struct {
@@ -165,6 +166,18 @@ func (h *Hub) PublishLocal(t Topic, e *Event) {
 }
 
 func (h *Hub) local(t Topic, e *Event) {
+	if e.Kind == Join || e.Kind == Leave {
+		// Outside the lock: the subscribers call Join and Leave. When Publish
+		// returns they are in the topic, or out of it.
+		var all []Subscriber
+		h.Each(t, func(s Subscriber) { all = append(all, s) })
+		for _, s := range all {
+			if e.Concerns(s.Device()) {
+				s.Offer(e)
+			}
+		}
+		return
+	}
 	h.Each(t, func(s Subscriber) {
 		if e.Concerns(s.Device()) {
 			s.Offer(e)

@@ -163,9 +163,9 @@ func (c *Conn) Offer(e *fanout.Event) {
 	case fanout.Resync:
 		c.enqueue(outgoing{message: wire.AppendMessage(nil, resyncDocument, c.mode)})
 	case fanout.Join:
-		go c.Join(fanout.Topic(e.Item))
+		c.Join(fanout.Topic(e.Item))
 	case fanout.Leave:
-		go c.Leave(fanout.Topic(e.Item))
+		c.Leave(fanout.Topic(e.Item))
 	}
 }
 

@@ -55,7 +55,7 @@ func NewDirectory(db *store.DB, hub *fanout.Hub) *Directory {
 		byName:  expirable.NewLRU[nameKey, *Info](groupCache, nil, groupTTL),
 		byGID:   expirable.NewLRU[int64, *Info](groupCache, nil, groupTTL),
 		members: expirable.NewLRU[memberKey, *Member](memberCache, nil, memberTTL)}
-	hub.Join(changedTopic, d)
+	hub.Hear(changedTopic, d.drop)
 	hub.OnReset(func() {
 		for i := range d.changes {
 			d.changes[i].Add(1)
@@ -67,13 +67,9 @@ func NewDirectory(db *store.DB, hub *fanout.Hub) *Directory {
 	return d
 }
 
-// Device implements fanout.Subscriber: nobody's.
-func (d *Directory) Device() fanout.Device { return fanout.Device{} }
-
-// Offer implements fanout.Subscriber: it forgets what the event names, "gid"
-// and the uids of changed members.
-func (d *Directory) Offer(e *fanout.Event) {
-	fields := strings.Fields(string(e.Item))
+// drop forgets what a note names: a gid and the uids of changed members.
+func (d *Directory) drop(note []byte) {
+	fields := strings.Fields(string(note))
 	if len(fields) == 0 {
 		return
 	}
@@ -100,7 +96,8 @@ func (d *Directory) forget(gid int64, uids ...int64) {
 	for _, uid := range uids {
 		b = strconv.AppendInt(append(b, ' '), uid, 10)
 	}
-	d.hub.Publish(changedTopic, &fanout.Event{Item: b})
+	d.drop(b)
+	d.hub.Tell(changedTopic, b)
 }
 
 const infoColumns = `g.gid, g.app, g.group_id, g.kind, g.parent, g.name, g.introduction, g.notification, g.face_url, g.custom_text,

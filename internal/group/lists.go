@@ -1,6 +1,7 @@
 package group
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -16,20 +17,21 @@ import (
 // Flag of LastMsgFlags: the last message was recalled (protocol 03 §14.2).
 const lastRecalled = 2
 
-// Conversations implements conversation.Source for groups: the memberships,
-// the logs' summaries and the accounts, whatever the number of groups.
-func (s *Service) Conversations(ctx context.Context, call *command.Call, limit int) ([]conversation.Item, error) {
+// Kind implements conversation.Source.
+func (s *Service) Kind() int { return conversation.Group }
+
+// Conversations implements conversation.Source for groups: the memberships and
+// the logs' summaries, a fixed number of queries whatever the number of groups.
+func (s *Service) Conversations(ctx context.Context, call *command.Call, w conversation.Window) ([]conversation.Item, error) {
 	type membership struct {
-		info                 Info
-		join, read, cleared  int64
-		hidden               int64
-		receive              Receive
-		firstSeq, unreadFrom int64
+		info                        Info
+		join, read, cleared, hidden int64
+		receive                     Receive
 	}
 	list, err := store.Collect(ctx, s.DB.Read, func(rows *sql.Rows, m *membership) error {
 		return scanInfo(rows.Scan, &m.info, &m.join, &m.read, &m.cleared, &m.hidden, &m.receive)
 	}, `SELECT `+infoColumns+`, m.join_seq, m.read_seq, m.cleared_seq, m.hidden_seq, m.recv_opt FROM group_members m JOIN groups g ON g.gid = m.gid
-		WHERE m.uid = $1 AND g.support_topic = 0`, call.UID)
+		WHERE m.uid = $1 AND g.support_topic = 0 ORDER BY m.gid`, w.UID)
 	if err != nil {
 		return nil, fmt.Errorf("group: conversations: %w", err)
 	}
@@ -43,7 +45,7 @@ func (s *Service) Conversations(ctx context.Context, call *command.Call, limit i
 		}
 		views[i] = View{Log: m.info.GID, First: first, Read: m.read, CountUnread: settings.Unread}
 	}
-	sums, err := s.Messages.Summaries(ctx, call.UID, views)
+	sums, err := s.Messages.Summaries(ctx, w.UID, views)
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +53,7 @@ func (s *Service) Conversations(ctx context.Context, call *command.Call, limit i
 	for i := range list {
 		m := &list[i]
 		sum, ok := sums[m.info.GID]
-		if !ok || sum.LastSeq <= m.hidden || sum.LastSeq < views[i].First {
+		if !ok || sum.LastTime > w.Until || sum.LastSeq <= m.hidden || sum.LastSeq < views[i].First {
 			continue
 		}
 		o := wire.OpenObject(make([]byte, 0, 640))
@@ -68,8 +70,33 @@ func (s *Service) Conversations(ctx context.Context, call *command.Call, limit i
 		appendNewest(&o, &m.info, sum)
 		items = append(items, conversation.Item{Kind: conversation.Group, ID: m.info.ID, Time: sum.LastTime, Session: o.Close()})
 	}
-	slices.SortFunc(items, func(a, b conversation.Item) int { return int(b.Time - a.Time) })
-	return items[:min(len(items), limit)], nil
+	slices.SortStableFunc(items, func(a, b conversation.Item) int { return cmp.Compare(b.Time, a.Time) })
+	return items[:min(len(items), w.Limit)], nil
+}
+
+// Remove implements conversation.Source.
+func (s *Service) Remove(ctx context.Context, call *command.Call, uid int64, ids []string, clear bool) error {
+	found, err := s.Groups.Groups(ctx, call.App.SDKAppID, ids)
+	if err != nil || len(found) == 0 {
+		return err
+	}
+	gids := make([]int64, 0, len(found))
+	for _, g := range found {
+		gids = append(gids, g.GID)
+	}
+	const last = `COALESCE((SELECT l.last_seq FROM group_logs l WHERE l.log = group_members.gid), 0)`
+	set := `hidden_seq = ` + last + `, read_seq = ` + last
+	if clear {
+		set += `, cleared_seq = ` + last
+	}
+	if _, err := s.DB.Write.ExecContext(ctx, `UPDATE group_members SET `+set+` WHERE uid = $1 AND gid IN `+store.In(2, len(gids)),
+		store.Args(gids, any(uid))...); err != nil {
+		return fmt.Errorf("group: remove conversations: %w", err)
+	}
+	for _, gid := range gids {
+		s.Groups.forget(gid, uid)
+	}
+	return nil
 }
 
 // appendNewest adds the last message; without one the key LastMsg stays out:

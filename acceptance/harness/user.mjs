@@ -50,14 +50,17 @@ export class User {
     this.started.catch(() => {});
   }
 
-  /** Logs in and waits for SDK_READY. */
+  /** Logs in and waits for SDK_READY and the first answers to what the SDK then asks. */
   async login(options = {}) {
     await this.started;
-    const since = this.mark();
+    const [since, from] = [this.mark(), this.frames.length];
     const { userID = this.userID, sig = userSig(this.app, userID) } = options;
     const answer = await this.sdk.login({ userID, userSig: sig });
     this.userID = userID;
     await this.waitFor('SDK_READY', undefined, { since });
+    for (const name of ['openim.getmsg', 'recentcontact.page_get']) {
+      await this.waitForFrame((f) => !f.out && f.head.servcmd === name, { since: from });
+    }
     return answer;
   }
 

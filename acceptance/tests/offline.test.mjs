@@ -195,6 +195,43 @@ engines('offline', {}, ({ test }) => {
     assert.deepEqual(list.map((c) => c.unreadCount), [0, 0]);
   });
 
+  test('lists read while messages arrive never fall behind the pushes', async (world) => {
+    // An SDK puts these answers in the place of what it has: what was pushed before must be in them.
+    const me = await world.raw({ login: world.id('me') });
+    const peers = await Promise.all(Array.from({ length: 8 }, (_, i) => world.raw({ node: i, login: world.id(`p${i}`) })));
+    let running = true;
+    const reading = (async () => {
+      while (running) {
+        await Promise.all([
+          me.request('recentcontact.page_get', { From_Account: me.userID, TimeStamp: 0, StartIndex: 0, TopTimeStamp: 0, TopStartIndex: 0 }),
+          me.request('openim.getmsg', { Cookie: '', SyncFlag: 0 }),
+        ]);
+      }
+    })();
+    for (const [i, peer] of peers.entries()) {
+      for (let n = 0; n < 3; n++) {
+        const { ErrorCode } = await peer.request('openim.sendmsg', peer.textMessage(me.userID, `${i} ${n}`));
+        assert.equal(ErrorCode, 0);
+        await sleep(30);
+      }
+    }
+    running = false;
+    await reading;
+    const pushed = new Map();
+    for (const { head, body } of me.frames) {
+      if (head.servcmd === 'im_open_push.msg_push') {
+        for (const m of body.EventArray.flatMap((e) => e.C2cMsgArray ?? [])) pushed.set(m.From_Account, (pushed.get(m.From_Account) ?? 0) + 1);
+      } else if (head.servcmd === 'recentcontact.page_get') {
+        const listed = (body.SessionItem ?? []).map((item) => item.To_Account);
+        for (const peer of pushed.keys()) assert.ok(listed.includes(peer), 'a pushed conversation is in a later list');
+      } else if (head.servcmd === 'openim.getmsg') {
+        const counts = new Map(body.C2CPairUnreadCount.map((c) => [c.From_Account, c.UnreadCount]));
+        for (const [peer, n] of pushed) assert.ok((counts.get(peer) ?? 0) >= n, 'a pushed message counts in a later answer');
+      }
+    }
+    assert.equal(pushed.size, 8);
+  });
+
   test('page_get pages: a client with many conversations gets each once', async (world) => {
     const me = await world.raw({ login: world.id('me') });
     const peers = [];

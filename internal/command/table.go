@@ -34,6 +34,12 @@ const (
 	// request after a lost connection (protocol 01 §11): within some minutes
 	// the first answer is given again.
 	Once
+	// Snapshot commands read a list that the SDK then puts in the place of its
+	// own, so an event that overtakes the answer would be undone by it: a new
+	// conversation would vanish, an unread message not count. The door runs
+	// them again when events were queued for the asking connection meanwhile.
+	// They must not change anything.
+	Snapshot
 
 	callers = Users | Admins | Anonymous | Tickets
 )

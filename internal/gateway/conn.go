@@ -40,6 +40,7 @@ type Conn struct {
 	mu       sync.Mutex
 	out      []outgoing // guarded by mu
 	outBytes int        // guarded by mu
+	events   uint64     // guarded by mu: events queued so far
 	writing  bool       // guarded by mu: a writer is running
 	closed   bool       // guarded by mu
 	closing  bool       // guarded by mu: close when nothing is in flight any more

@@ -138,6 +138,11 @@ func (c *Conn) serve(r request) {
 		c.finish(r, call, answer, err)
 		return
 	}
+	if err == nil && r.access&command.Snapshot != 0 && call.Kind == command.Users {
+		c.serveSnapshot(ctx, call, r)
+		cancel()
+		return
+	}
 	var answer any
 	if err == nil {
 		answer, err = c.run(ctx, call, r)
@@ -194,20 +199,30 @@ func (c *Conn) refuse(r request, err error) {
 	c.reply(r, nil, err)
 }
 
-// reply encodes and queues an answer and returns the frame's buffer.
+// reply encodes and queues an answer and accounts for the request.
 func (c *Conn) reply(r request, answer any, err error) {
+	message, code := c.encode(r, answer, err)
+	c.enqueue(outgoing{message: message})
+	c.account(r, code)
+}
+
+// encode makes the WebSocket message of an answer.
+func (c *Conn) encode(r request, answer any, err error) (message []byte, code int) {
 	body := buffers.Get().(*[]byte)
 	doc := buffers.Get().(*[]byte)
-	var code int
 	*body, code = command.AppendAnswer((*body)[:0], answer, err)
 	*doc = wire.AppendAnswer((*doc)[:0], r.head.Command, r.head.Seq, *body)
-	message := wire.AppendMessage(make([]byte, 0, len(*doc)+10), *doc, c.mode)
-	c.enqueue(outgoing{message: message})
+	message = wire.AppendMessage(make([]byte, 0, len(*doc)+10), *doc, c.mode)
 	for _, b := range []*[]byte{body, doc} {
 		if cap(*b) <= maxKept {
 			buffers.Put(b)
 		}
 	}
+	return message, code
+}
+
+// account counts an answered request and returns the frame's buffer.
+func (c *Conn) account(r request, code int) {
 	name := r.head.Command
 	if r.access == 0 && name != heartbeat {
 		name = "unknown" // a label per invented name would be a leak

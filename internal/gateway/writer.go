@@ -31,6 +31,11 @@ func kickDocument(e *fanout.Event) []byte {
 // everything (protocol 01 §13).
 func (c *Conn) enqueue(o outgoing) {
 	c.mu.Lock()
+	c.enqueueLocked(o)
+}
+
+// enqueueLocked is enqueue by a caller who holds mu; it releases it.
+func (c *Conn) enqueueLocked(o outgoing) {
 	if c.closed {
 		c.mu.Unlock()
 		return
@@ -43,6 +48,9 @@ func (c *Conn) enqueue(o outgoing) {
 		return
 	}
 	c.out = append(c.out, o)
+	if o.event != nil {
+		c.events++
+	}
 	start := !c.writing
 	c.writing = true
 	c.mu.Unlock()

@@ -143,8 +143,8 @@ func (s *Service) adminBatchSend(ctx context.Context, call *command.Call, req *b
 			m.Flags |= flagInsistent
 		}
 		waiting++
-		s.append(m, func(repeated bool, err error) {
-			if err == nil && !repeated {
+		s.append(m, func(deliver bool, err error) {
+			if err == nil && deliver {
 				s.deliver(call.App.SDKAppID, m, sender, receiver, delivery{sync: req.SyncOtherMachine != 2, quiet: true})
 			}
 			results <- result{id, err}

@@ -14,7 +14,7 @@ import (
 type draft struct {
 	*Message
 	// repeated is set when the message was stored before: Seq is the first
-	// copy's then, and nothing is delivered (protocol 02 §1.3).
+	// copy's then, and Flags what has become of it.
 	repeated bool
 }
 
@@ -73,7 +73,7 @@ const repeatWindow = 86400
 
 // findRepeat finds the first copy of a message.
 func findRepeat(hint string) string {
-	return `SELECT seq FROM c2c_messages` + hint + ` WHERE lo = $1 AND hi = $2 AND random = $3 AND msg_seq = $4 AND sender = $5 AND seq > $6
+	return `SELECT seq, flags FROM c2c_messages` + hint + ` WHERE lo = $1 AND hi = $2 AND random = $3 AND msg_seq = $4 AND sender = $5 AND seq > $6
 	ORDER BY seq DESC LIMIT 1`
 }
 

@@ -100,12 +100,12 @@ func (w *writer) findRepeats(ctx context.Context, drafts []*draft, after int64) 
 	for _, d := range drafts {
 		lo, hi := pair(d.From, d.To)
 		batch.Queue(findRepeat(""), lo, hi, d.Random, d.MsgSeq, d.From, after).QueryRow(func(row pgx.Row) error {
-			place := d.Seq
-			if err := row.Scan(&d.Seq); err != nil {
+			place, flags := d.Seq, 0
+			if err := row.Scan(&d.Seq, &flags); err != nil {
 				return err
 			}
 			if d.Seq != place {
-				d.repeated = true
+				d.repeated, d.Flags = true, flags
 				restore.Queue(pgRestore, lo, hi, place)
 			}
 			return nil

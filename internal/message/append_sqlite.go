@@ -65,7 +65,7 @@ func (w *writer) appendSQLite(ctx context.Context, drafts []*draft) error {
 					continue
 				}
 				d.repeated = true
-				if err := tx.QueryRowContext(ctx, findRepeat(byRandom), lo, hi, d.Random, d.MsgSeq, d.From, from(now-repeatWindow)).Scan(&d.Seq); err != nil {
+				if err := tx.QueryRowContext(ctx, findRepeat(byRandom), lo, hi, d.Random, d.MsgSeq, d.From, from(now-repeatWindow)).Scan(&d.Seq, &d.Flags); err != nil {
 					return err
 				}
 			}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"time"
 
 	"imserver/internal/account"
 	"imserver/internal/command"
@@ -122,12 +123,12 @@ func (s *Service) send(ctx context.Context, call *command.Call, req *sendRequest
 // followed by its delivery.
 func (s *Service) store(call *command.Call, m *Message, sender, receiver *account.Account, how delivery) command.Later {
 	return func(done func(any, error)) {
-		s.append(m, func(repeated bool, err error) {
+		s.append(m, func(deliver bool, err error) {
 			if err != nil {
 				done(nil, storeError(err))
 				return
 			}
-			if !repeated {
+			if deliver {
 				s.deliver(call.App.SDKAppID, m, sender, receiver, how)
 			}
 			done(sendAnswer{m.Time(), m.Key()}, nil)
@@ -148,16 +149,34 @@ func (s *Service) before(ctx context.Context, call *command.Call, sender, receiv
 }
 
 // append hands m to its pair's writer; done runs after the commit, in the
-// order of the pair's log.
-func (s *Service) append(m *Message, done func(repeated bool, err error)) {
+// order of the pair's log. deliver tells whether m is to be pushed: not when it
+// is a repeat of a message that this node has pushed. A repeat of one that was
+// stored and perhaps never pushed, because the commit's outcome was lost or
+// the node that stored it has died, is pushed: a device that has it drops it.
+func (s *Service) append(m *Message, done func(deliver bool, err error)) {
 	lo, hi := pair(m.From, m.To)
-	s.log.Go(uint64(lo)*31+uint64(hi), &draft{Message: m}, func(d *draft, err error) {
-		if err == nil && !d.repeated {
+	d := &draft{Message: m}
+	id := d.identity()
+	s.log.Go(uint64(lo)*31+uint64(hi), d, func(d *draft, err error) {
+		if err != nil {
+			done(false, err)
+			return
+		}
+		if !d.repeated {
 			s.appended.Inc()
 		}
-		done(d.repeated, err)
+		known := s.pushed.Contains(id)
+		s.pushed.Add(id, struct{}{})
+		done(!d.repeated || !known && d.Flags&FlagRevoked == 0, nil)
 	})
 }
+
+// Bounds of what a node remembers of its pushes: clients re-send within
+// minutes (protocol 01 §11).
+const (
+	pushedCount = 1 << 16
+	pushedTTL   = 5 * time.Minute
+)
 
 func storeError(err error) error {
 	if errors.Is(err, store.ErrBusy) || errors.Is(err, store.ErrStopped) {

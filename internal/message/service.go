@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/hashicorp/golang-lru/v2/expirable"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
@@ -66,6 +67,7 @@ type Service struct {
 	log      *store.Batcher[*draft]
 	groups   Groups // nil while there are none
 	appended prometheus.Counter
+	pushed   *expirable.LRU[identity, struct{}] // messages this node has pushed
 }
 
 // NewService makes the service and starts its writers.
@@ -80,7 +82,7 @@ func NewService(ctx context.Context, o Options) (*Service, error) {
 		o.Writers = 2
 	}
 	f := promauto.With(o.Metrics)
-	s := &Service{Options: o, appended: f.NewCounter(prometheus.CounterOpts{Namespace: "imserver", Name: "messages_appended_total",
+	s := &Service{Options: o, pushed: expirable.NewLRU[identity, struct{}](pushedCount, nil, pushedTTL), appended: f.NewCounter(prometheus.CounterOpts{Namespace: "imserver", Name: "messages_appended_total",
 		Help: "One-to-one messages stored.", ConstLabels: prometheus.Labels{"kind": "c2c"}})}
 	s.log = store.NewBatcher(store.BatchOptions{
 		Writers: o.Writers,

@@ -92,7 +92,6 @@ func (d *device) Offer(e *fanout.Event) {
 	d.items = append(d.items, item)
 }
 
-
 // subscriber gives the embedded value its method's name back.
 type subscriber struct{ *device }
 

@@ -1,0 +1,205 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+const (
+	appID  = 1400000001
+	appKey = "5bd2850fff3ecb11d7c805251c51ee463a25727bddc2385f3fa8bfee1bb93b5e" // of the test cluster only
+)
+
+// cluster is Postgres, Redis and some nodes, each node behind links of its own.
+type cluster struct {
+	dir      string
+	postgres *process
+	redis    *process
+	pgPort   int
+	rdPort   int
+	nodes    []*node
+}
+
+type node struct {
+	*process
+	port           int
+	toDB, toRedis  *proxy
+	url, readiness string
+}
+
+func newCluster(ctx context.Context, binary string, count int) (c *cluster, err error) {
+	dir, err := os.MkdirTemp("", "imserver-faults-")
+	if err != nil {
+		return nil, err
+	}
+	c = &cluster{dir: dir}
+	defer func() {
+		if err != nil {
+			c.close(false)
+		}
+	}()
+	if err := os.Chmod(dir, 0o755); err != nil { // Postgres runs as somebody else
+		return c, err
+	}
+	if binary == "" {
+		binary = filepath.Join(dir, "imserver")
+		if out, err := exec.CommandContext(ctx, "go", "build", "-o", binary, "./cmd/imserver").CombinedOutput(); err != nil {
+			return c, fmt.Errorf("build: %w: %s", err, out)
+		}
+	}
+	if binary, err = filepath.Abs(binary); err != nil {
+		return c, err
+	}
+	if err := c.startServices(ctx); err != nil {
+		return c, err
+	}
+	for i := range count {
+		n, err := c.newNode(binary, i)
+		if err != nil {
+			return c, err
+		}
+		c.nodes = append(c.nodes, n)
+		if err := n.start(); err != nil {
+			return c, err
+		}
+		if err := n.await(ctx); err != nil {
+			return c, err
+		}
+	}
+	log.Printf("%d nodes, data and logs in %s", count, dir)
+	return c, nil
+}
+
+func (c *cluster) startServices(ctx context.Context) (err error) {
+	if c.pgPort, err = freePort(); err != nil {
+		return err
+	}
+	if c.rdPort, err = freePort(); err != nil {
+		return err
+	}
+	if c.postgres, err = newPostgres(filepath.Join(c.dir, "postgres"), filepath.Join(c.dir, "postgres.log"), c.pgPort); err != nil {
+		return err
+	}
+	if err := c.postgres.start(); err != nil {
+		return err
+	}
+	if c.redis, err = newRedis(filepath.Join(c.dir, "redis.log"), c.rdPort); err != nil {
+		return err
+	}
+	if err := c.redis.start(); err != nil {
+		return err
+	}
+	return awaitPostgres(ctx, c.databaseURL("127.0.0.1:"+strconv.Itoa(c.pgPort)))
+}
+
+func (c *cluster) databaseURL(address string) string {
+	return "postgres://imserver@" + address + "/postgres?sslmode=disable"
+}
+
+func (c *cluster) newNode(binary string, i int) (*node, error) {
+	n := &node{}
+	var err error
+	if n.toDB, err = newProxy("127.0.0.1:" + strconv.Itoa(c.pgPort)); err != nil {
+		return nil, err
+	}
+	if n.toRedis, err = newProxy("127.0.0.1:" + strconv.Itoa(c.rdPort)); err != nil {
+		return nil, err
+	}
+	if n.port, err = freePort(); err != nil {
+		return nil, err
+	}
+	address := "127.0.0.1:" + strconv.Itoa(n.port)
+	n.url, n.readiness = "ws://"+address, "http://"+address+"/readyz"
+	n.process = &process{name: "node " + strconv.Itoa(i+1), argv: []string{binary}, log: filepath.Join(c.dir, fmt.Sprintf("node-%d.log", i+1)), env: []string{
+		"IMSERVER_LISTEN=" + address, "IMSERVER_DATA_DIR=" + filepath.Join(c.dir, fmt.Sprintf("node-%d", i+1)),
+		"IMSERVER_DATABASE_URL=" + c.databaseURL(n.toDB.address()), "IMSERVER_REDIS_URL=redis://" + n.toRedis.address() + "/0",
+		fmt.Sprintf("IMSERVER_APPS=%d:%s", appID, appKey), "IMSERVER_GROUP_RATE=0", "IMSERVER_LOG_FORMAT=json",
+	}}
+	return n, nil
+}
+
+// await waits until the node is ready.
+func (n *node) await(ctx context.Context) error {
+	client := http.Client{Timeout: 2 * time.Second}
+	err := eventually(ctx, 60*time.Second, func() error {
+		res, err := client.Get(n.readiness)
+		if err != nil {
+			return err
+		}
+		_ = res.Body.Close()
+		if res.StatusCode != http.StatusOK {
+			return fmt.Errorf("status %d", res.StatusCode)
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("%s is not ready: %w", n.name, err)
+	}
+	return nil
+}
+
+// heal brings everything back that a fault may have left broken.
+func (c *cluster) heal(ctx context.Context) error {
+	for _, n := range c.nodes {
+		n.toDB.mend()
+		n.toRedis.mend()
+	}
+	for _, p := range []*process{c.postgres, c.redis} {
+		p.signal(syscall.SIGCONT)
+		select {
+		case <-p.done:
+			if err := p.start(); err != nil {
+				return err
+			}
+		default:
+		}
+	}
+	if err := awaitPostgres(ctx, c.databaseURL("127.0.0.1:"+strconv.Itoa(c.pgPort))); err != nil {
+		return err
+	}
+	for _, n := range c.nodes {
+		n.signal(syscall.SIGCONT)
+		select {
+		case <-n.done:
+			if err := n.start(); err != nil {
+				return err
+			}
+		default:
+		}
+		if err := n.await(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *cluster) close(keep bool) {
+	for _, n := range c.nodes {
+		if n.cmd != nil {
+			n.signal(syscall.SIGCONT)
+			n.end(syscall.SIGTERM, 12*time.Second)
+		}
+		n.toDB.close()
+		n.toRedis.close()
+	}
+	for _, p := range []*process{c.redis, c.postgres} {
+		if p != nil && p.cmd != nil {
+			p.signal(syscall.SIGCONT)
+			p.end(syscall.SIGINT, 10*time.Second)
+		}
+	}
+	_ = syscall.Unmount(filepath.Join(c.dir, "postgres"), syscall.MNT_DETACH) // if it was mounted
+	if keep {
+		log.Printf("data and logs stay in %s", c.dir)
+		return
+	}
+	_ = os.RemoveAll(c.dir) // a temporary folder
+}

@@ -13,13 +13,14 @@ BENCHTIME ?= 1s
 SUITES    ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test unit acceptance compat lint vuln bench fuzz ci docker clean
+.PHONY: help run build test unit acceptance compat lint vuln bench faults fuzz ci docker clean
 
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  RACE=1           unit, acceptance: with the race detector"
 	@echo "  SUITES='a b'     acceptance: only test files whose name contains a or b"
+	@echo "  SHORT=1          faults: the short form, as CI runs it"
 	@echo "  FUZZTIME=20s     fuzz: time for each target"
 	@echo "  BENCHTIME=1s     bench: time for each benchmark"
 
@@ -56,6 +57,9 @@ vuln: ## Check the dependencies against the Go vulnerability database (needs the
 bench: ## Run the Go benchmarks
 	$(SERVICES) && $(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./...
 
+faults: ## Break a cluster under load and compare what was acknowledged with what can be read (SHORT=1: a minute)
+	$(SERVICES) && $(GO) run ./faults $(if $(SHORT),-short)
+
 fuzz: ## Run every fuzz target for FUZZTIME
 	@for package in $$($(GO) list ./...); do \
 		for target in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
@@ -67,6 +71,7 @@ fuzz: ## Run every fuzz target for FUZZTIME
 ci: lint build ## What CI runs: lint, all tests with the race detector where it counts, short fuzzing
 	$(MAKE) unit RACE=1
 	$(MAKE) acceptance
+	$(MAKE) faults SHORT=1
 	$(MAKE) fuzz FUZZTIME=5s
 
 docker: ## Build the container image imserver

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -54,7 +53,6 @@ func TestDecodeRefuses(t *testing.T) {
 		"NoHead":       {`{"body":{}}`, wire.ErrNoHead},
 		"HeadNoObject": {`{"head":7}`, wire.ErrNoHead},
 		"NoCommand":    {`{"head":{"seq":1}}`, wire.ErrNoHead},
-		"LongCommand":  {`{"head":{"servcmd":"` + strings.Repeat("x", 10_000) + `"}}`, wire.ErrNoHead},
 		"BadUTF8":      {"{\"head\":{\"servcmd\":\"a\xff\"}}", wire.ErrNotJSON},
 		"Deep":         {`{"head":{"servcmd":"a.b"},"body":` + strings.Repeat("[", 1<<20) + strings.Repeat("]", 1<<20) + `}`, wire.ErrTooDeep},
 	} {
@@ -185,6 +183,6 @@ func TestObject(t *testing.T) {
 	o.Flag("F", true)
 	o.Raw("R", nil)
 	if got, want := string(o.Close()), `{"S":"a\"b","I":-3,"T":"144115200000000001","F":1,"R":null}`; got != want {
-		t.Error(fmt.Sprintf("got %s, want %s", got, want))
+		t.Errorf("got %s, want %s", got, want)
 	}
 }

@@ -86,8 +86,9 @@ engines('session', {}, ({ test }) => {
 
   test('a ticket that ends during the session', async (world) => {
     const alice = world.user('alice');
-    await alice.login({ sig: userSig(world.app, alice.userID, { expire: 3 }) });
-    await sleep(4000);
+    await alice.started;
+    await alice.login({ sig: userSig(world.app, alice.userID, { expire: 4 }) });
+    await sleep(5000);
     // 70001 if the SDK learns it by this request, 3004 if the server's announcement came first.
     await assert.rejects(alice.sdk.getUserProfile({ userIDList: [world.id('x')] }), (error) => [70001, 3004].includes(error.code));
     assert.equal((await alice.waitFor('KICKED_OUT')).type, 'userSigExpired');

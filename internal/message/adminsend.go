@@ -20,6 +20,13 @@ const (
 	codeRESTTooMany = 90011 // more than 500 receivers
 )
 
+// SyncOtherMachine of REST: its absence means only into the sender's history
+// (protocol 06 §5.2).
+const (
+	syncPush = 1 // also to the sender's devices
+	syncNone = 2 // not to the sender at all
+)
+
 // maxBatch is the most receivers of one batchsendmsg (protocol 06 §5.2).
 const maxBatch = 500
 
@@ -40,11 +47,14 @@ func (s *Service) adminSend(ctx context.Context, call *command.Call, req *sendRe
 	if !slices.Contains(req.SendMsgControl, "WithMuteNotifications") {
 		m.Flags |= flagInsistent
 	}
+	if req.SyncOtherMachine == syncNone && sender.UID != receiver.UID {
+		m.Flags |= flagNotOwn
+	}
 	changed, err := s.before(ctx, call, sender, receiver, m, req.ForbidCallbackControl)
 	if err != nil {
 		return nil, err
 	}
-	how := delivery{sync: req.SyncOtherMachine != 2, changed: changed && req.SyncOtherMachine != 2,
+	how := delivery{sync: req.SyncOtherMachine == syncPush, changed: changed && req.SyncOtherMachine == syncPush,
 		quiet: slices.Contains(req.ForbidCallbackControl, "ForbidAfterSendMsgCallback")}
 	if req.MsgLifeTime != nil && *req.MsgLifeTime == 0 {
 		return s.sendOnline(m, sender, receiver, how, false), nil
@@ -58,6 +68,9 @@ func (s *Service) adminSend(ctx context.Context, call *command.Call, req *sendRe
 // adminSender finds who the message is from and fills in what REST callers
 // may leave out.
 func (s *Service) adminSender(ctx context.Context, call *command.Call, req *sendRequest) (*account.Account, error) {
+	if req.MsgRandom == 0 {
+		return nil, command.Err(codeRESTRandom, "MsgRandom is missing")
+	}
 	if req.MsgSeq == 0 {
 		req.MsgSeq = rand.Int64N(1 << 31)
 	}
@@ -142,10 +155,13 @@ func (s *Service) adminBatchSend(ctx context.Context, call *command.Call, req *b
 		if !slices.Contains(req.SendMsgControl, "WithMuteNotifications") {
 			m.Flags |= flagInsistent
 		}
+		if req.SyncOtherMachine == syncNone && sender.UID != receiver.UID {
+			m.Flags |= flagNotOwn
+		}
 		waiting++
 		s.append(m, func(deliver bool, err error) {
 			if err == nil && deliver {
-				s.deliver(call.App.SDKAppID, m, sender, receiver, delivery{sync: req.SyncOtherMachine != 2, quiet: true})
+				s.deliver(call.App.SDKAppID, m, sender, receiver, delivery{sync: req.SyncOtherMachine == syncPush, quiet: true})
 			}
 			results <- result{id, err}
 		})

@@ -22,6 +22,7 @@ const (
 	FlagRevoked                // was revoked; shown as such
 	flagDiscarded              // the receiver discards what the sender sends: it is there for the sender alone
 	flagInsistent              // delivered even to a receiver who discards (an administrator's message)
+	flagNotOwn                 // not for its sender's devices and history (REST SyncOtherMachine 2)
 )
 
 // flagBitsRevoked is the MsgFlagBits value of a revoked one-to-one message

@@ -23,11 +23,12 @@ func scanMessage(rows *sql.Rows, m *Message) error {
 }
 
 // visible limits a query over c2c_messages m to what uid may see of its pair
-// with peer: nothing that it cleared, deleted or discards (32 is flagDiscarded). The parameters are $1 lo, $2
+// with peer: nothing that it cleared, deleted or discards, and not
+// what it is named as the sender of without having got it (32 is flagDiscarded, 128 flagNotOwn). The parameters are $1 lo, $2
 // hi, $3 uid, $4 peer, $5 the lowest sequence within the retention.
 const visible = ` FROM c2c_messages m WHERE m.lo = $1 AND m.hi = $2 AND m.seq >= $5
 	AND m.seq > COALESCE((SELECT cleared_seq FROM c2c_members WHERE uid = $3 AND peer = $4), 0)
-	AND (m.flags & 32 = 0 OR m.sender = $3)
+	AND (m.flags & 32 = 0 OR m.sender = $3) AND (m.flags & 128 = 0 OR m.sender <> $3)
 	AND NOT EXISTS (SELECT 1 FROM c2c_deleted d WHERE d.uid = $3 AND d.peer = $4 AND d.seq = m.seq)`
 
 // window is a range of a pair's log as one side sees it.

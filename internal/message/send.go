@@ -29,7 +29,7 @@ type sendRequest struct {
 	SupportMessageExtension int
 	OfflinePushInfo         json.RawMessage
 	ForbidCallbackControl   []string
-	SyncOtherMachine        int // REST: 2 = not to the sender's own devices
+	SyncOtherMachine        int // REST: see syncPush and syncNone
 }
 
 type sendAnswer struct {

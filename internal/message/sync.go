@@ -132,8 +132,9 @@ func parseCookie(s string) (seq int64, ok bool) {
 const myPairs = ` FROM c2c_members c` + asPair + `JOIN c2c_messages m ON m.lo = p.lo AND m.hi = p.hi `
 
 // notHidden leaves out what the user of c cleared, deleted, or never got
-// because it discards what the peer sends; 32 is flagDiscarded.
-const notHidden = ` AND m.seq > c.cleared_seq AND (m.flags & 32 = 0 OR m.sender = c.uid)
+// because it discards what the peer sends or is only named as the sender; 32 is
+// flagDiscarded, 128 flagNotOwn.
+const notHidden = ` AND m.seq > c.cleared_seq AND (m.flags & 32 = 0 OR m.sender = c.uid) AND (m.flags & 128 = 0 OR m.sender <> c.uid)
 	AND NOT EXISTS (SELECT 1 FROM c2c_deleted d WHERE d.uid = c.uid AND d.peer = c.peer AND d.seq = m.seq)`
 
 // since returns the first limit messages of all pairs of uid after position.

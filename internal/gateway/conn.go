@@ -1,8 +1,8 @@
 package gateway
 
 import (
+	"encoding/binary"
 	"errors"
-	"io"
 	"net"
 	"net/netip"
 	"strconv"
@@ -10,7 +10,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/gorilla/websocket"
 	"golang.org/x/time/rate"
 
 	"imserver/internal/fanout"
@@ -23,8 +22,8 @@ import (
 type Conn struct {
 	id       uint64
 	server   *Server
-	ws       *websocket.Conn // reading and the handshake; data is written to nc
 	nc       net.Conn
+	in       *input // used by the reading goroutine only
 	addr     netip.Addr
 	instance string // instanceid of the URL: constant over reconnects of a page
 	version  string // sdkversion of the URL
@@ -176,6 +175,7 @@ func (c *Conn) read() {
 	defer func() {
 		c.close(reason)
 		c.Detach()
+		c.in.release()
 	}()
 	for {
 		frame, size, err := c.readFrame()
@@ -190,48 +190,6 @@ func (c *Conn) read() {
 		c.heard.Store(time.Now().UnixNano())
 		c.handle(frame, size)
 	}
-}
-
-var (
-	errHopeless = errors.New("gateway: frame far over the limit")
-	frames      = sync.Pool{New: func() any { b := make([]byte, 0, 2048); return &b }}
-)
-
-// readFrame reads one message into a pooled buffer. Of a message over the
-// limit it returns the first bytes and the true size: closing the socket would
-// make the SDK send the same request again for ever (protocol 01 T9). Only 64
-// times the limit ends the connection.
-func (c *Conn) readFrame() (*[]byte, int64, error) {
-	_, r, err := c.ws.NextReader()
-	if err != nil {
-		return nil, 0, err
-	}
-	buf := frames.Get().(*[]byte)
-	b := (*buf)[:0]
-	limit := c.server.opts.MaxFrame
-	for len(b) < limit {
-		if len(b) == cap(b) {
-			b = append(b, 0)[:len(b)]
-		}
-		n, err := r.Read(b[len(b):min(cap(b), limit)])
-		b = b[:len(b)+n]
-		if err == io.EOF {
-			*buf = b
-			return buf, int64(len(b)), nil
-		}
-		if err != nil {
-			return nil, 0, err
-		}
-	}
-	*buf = b
-	rest, err := io.CopyN(io.Discard, r, int64(limit)*64)
-	if err == nil {
-		return nil, 0, errHopeless
-	}
-	if err != io.EOF {
-		return nil, 0, err
-	}
-	return buf, int64(len(b)) + rest, nil
 }
 
 // close ends the connection at once. The first reason counts.
@@ -262,9 +220,12 @@ func (c *Conn) finishThenClose() {
 	}
 }
 
+// goingAway is the close code of a server that goes down (RFC 6455 §7.4.1).
+const goingAway = 1001
+
 func (c *Conn) goodbye() {
-	_ = c.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseGoingAway, "restart"),
-		time.Now().Add(time.Second)) // closing anyway
+	_ = c.nc.SetWriteDeadline(time.Now().Add(time.Second)) // closing anyway
+	_, _ = c.nc.Write(controlFrame(opClose, append(binary.BigEndian.AppendUint16(nil, goingAway), "restart"...)))
 	c.close("drain")
 }
 

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -46,12 +47,9 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 
 func newCond(l sync.Locker) *sync.Cond { return sync.NewCond(l) }
 
-func clip(s string, n int) string {
-	if len(s) > n {
-		return s[:n]
-	}
-	return s
-}
+// clip returns at most n bytes of s, as a copy: a part of the URL would keep
+// the whole request alive.
+func clip(s string, n int) string { return strings.Clone(s[:min(len(s), n)]) }
 
 func platformOf(s string) int {
 	n, err := strconv.ParseUint(s, 10, 15)

@@ -73,9 +73,7 @@ func New(o Options, apps Apps, table *command.Table, sessions *session.Service, 
 	}
 	s.upgrader = websocket.Upgrader{
 		HandshakeTimeout: o.Handshake,
-		ReadBufferSize:   1024, // frames of chat are small; an idle connection holds this for its life
-		WriteBufferPool:  &sync.Pool{},
-		WriteBufferSize:  1024, // only handshakes and control frames go through it
+		WriteBufferPool:  &sync.Pool{}, // only the handshake goes through the library
 		CheckOrigin:      s.originAllowed,
 	}
 	return s
@@ -129,7 +127,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) newConn(ws *websocket.Conn, addr netip.Addr, path string, query url.Values) *Conn {
 	c := &Conn{
-		id: s.nextID.Add(1), server: s, ws: ws, nc: ws.NetConn(), addr: addr,
+		id: s.nextID.Add(1), server: s, nc: ws.NetConn(), in: newInput(ws.NetConn()), addr: addr,
 		instance: clip(query.Get("instanceid"), 64), version: clip(query.Get("sdkversion"), 16),
 		mode: wire.Text,
 	}
@@ -143,7 +141,6 @@ func (s *Server) newConn(ws *websocket.Conn, addr netip.Addr, path string, query
 	}
 	c.heard.Store(time.Now().UnixNano())
 	c.initLimiter(s.opts)
-	ws.SetPongHandler(func(string) error { c.heard.Store(time.Now().UnixNano()); return nil })
 	return c
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"imserver/internal/account"
+	"imserver/internal/annotation"
 	"imserver/internal/bus"
 	"imserver/internal/clientip"
 	"imserver/internal/command"
@@ -21,10 +22,13 @@ import (
 	"imserver/internal/conversation"
 	"imserver/internal/fanout"
 	"imserver/internal/gateway"
+	"imserver/internal/language"
 	"imserver/internal/message"
+	"imserver/internal/push"
 	"imserver/internal/rest"
 	"imserver/internal/session"
 	"imserver/internal/store"
+	"imserver/internal/wordlist"
 )
 
 // node is a server process: the parts and how they are joined.
@@ -40,6 +44,7 @@ type node struct {
 	accounts *account.Directory
 	sessions *session.Service
 	messages *message.Service
+	notes    *annotation.Store
 	gateway  *gateway.Server
 	rest     *rest.Door
 }
@@ -97,8 +102,10 @@ func (n *node) wire(ctx context.Context) error {
 	n.accounts = account.NewDirectory(n.db, now)
 	n.accounts.Share(n.hub)
 	n.sessions = session.NewService(n.db, n.accounts, n.hub, now, n.log)
+	n.notes = annotation.New(n.db, now)
 	var err error
-	n.messages, err = message.NewService(ctx, message.Options{DB: n.db, Accounts: n.accounts, Hub: n.hub, Now: now, Log: n.log, Metrics: n.metrics})
+	n.messages, err = message.NewService(ctx, message.Options{DB: n.db, Accounts: n.accounts, Hub: n.hub, Now: now, Log: n.log, Metrics: n.metrics,
+		Pusher: push.NewQueue(nil, n.metrics), Annotations: n.notes})
 	if err != nil {
 		return fmt.Errorf("messages: %w", err)
 	}
@@ -108,6 +115,8 @@ func (n *node) wire(ctx context.Context) error {
 	session.RegisterCloud(n.table)
 	n.messages.Register(n.table)
 	conversations.Register(n.table)
+	wordlist.New().Register(n.table)
+	language.New(language.HTTP{Client: &http.Client{}}, n.log).Register(n.table)
 
 	n.rest = rest.New(restOptions(n.config), n.config.App, n.table, n.sessions, n.number, now, n.metrics, n.log)
 	n.gateway = gateway.New(gatewayOptions(n.config), n.config.App, n.table, n.sessions, n.hub, n.metrics, n.log)

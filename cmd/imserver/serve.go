@@ -157,10 +157,29 @@ func (n *node) housekeeping(ctx context.Context) {
 		if _, err := n.sessions.Sweep(ctx, 500); err != nil && !errors.Is(err, context.Canceled) {
 			n.log.Error("sweeping sessions failed", "err", err)
 		}
+		n.sweepMessages(ctx)
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+		}
+	}
+}
+
+// sweepMessages removes what belongs to messages past the longest retention.
+func (n *node) sweepMessages(ctx context.Context) {
+	var longest time.Duration
+	for _, a := range n.config.Apps {
+		longest = max(longest, a.Retention)
+	}
+	before := time.Now().Add(-longest).Unix()
+	for what, sweep := range map[string]func() (int, error){
+		"merged messages": func() (int, error) { return n.messages.SweepRelays(ctx, 500) },
+		"deletions":       func() (int, error) { return n.messages.SweepDeleted(ctx, before, 500) },
+		"annotations":     func() (int, error) { return n.notes.Sweep(ctx, before, 500) },
+	} {
+		if _, err := sweep(); err != nil && !errors.Is(err, context.Canceled) {
+			n.log.Error("sweeping failed", "of", what, "err", err)
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"imserver/internal/account"
+	"imserver/internal/annotation"
 	"imserver/internal/command"
 	"imserver/internal/fanout"
 	"imserver/internal/store"
@@ -46,7 +47,7 @@ type Hook interface {
 	AfterSend(n Notice)
 }
 
-// Options of a Service; Policy, Hook and Pusher may be nil.
+// Options of a Service; Policy, Hook, Pusher and Annotations may be nil.
 type Options struct {
 	DB       *store.DB
 	Accounts *account.Directory
@@ -54,9 +55,12 @@ type Options struct {
 	Policy   Policy
 	Hook     Hook
 	Pusher   Pusher
-	Now      func() time.Time
-	Log      *slog.Logger
-	Metrics  prometheus.Registerer
+	// Annotations keeps extensions and reactions; without it their commands
+	// are not offered.
+	Annotations *annotation.Store
+	Now         func() time.Time
+	Log         *slog.Logger
+	Metrics     prometheus.Registerer
 	// Writers is how many commits may be under way at once: 1 on SQLite.
 	Writers int
 }
@@ -118,6 +122,9 @@ func (s *Service) Register(t *command.Table) {
 	command.Handle(t, "im_long_msg.save_relay_json_msg", command.Users, s.saveRelay)
 	command.Handle(t, "im_long_msg.get_relay_json_msg", command.Users, s.getRelay)
 	s.registerAdmin(t)
+	if s.Annotations != nil {
+		s.registerAnnotations(t)
+	}
 }
 
 // registerAdmin adds what app administrators may do (protocol 06 §5.2).

@@ -1,0 +1,77 @@
+// Package push takes the notices of stored messages that may have to reach
+// users who are not online. What to push, and that it was asked for, stays
+// with the message in the log; this queue only says that there is something.
+package push
+
+import (
+	"context"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+	"github.com/tidwall/gjson"
+
+	"imserver/internal/message"
+)
+
+// Sender brings a notice to the receiver's phones. It may block; notices wait
+// meanwhile.
+type Sender interface {
+	Send(ctx context.Context, n message.Notice) error
+}
+
+// queueSize is how many notices wait at most.
+const queueSize = 4096
+
+// Queue implements message.Pusher: bounded, in memory, with every notice
+// counted by what became of it.
+type Queue struct {
+	sender   Sender
+	waiting  chan message.Notice
+	outcomes *prometheus.CounterVec
+}
+
+// NewQueue makes a queue before sender; nil means that there is no service for
+// phones, and notices are counted as unsent.
+func NewQueue(sender Sender, r prometheus.Registerer) *Queue {
+	q := &Queue{sender: sender, waiting: make(chan message.Notice, queueSize)}
+	f := promauto.With(r)
+	q.outcomes = f.NewCounterVec(prometheus.CounterOpts{Namespace: "imserver", Name: "push_notices_total",
+		Help: "Notices for offline push by outcome: sent, failed, unsent (no service), unwanted (by the sender), overflow."}, []string{"outcome"})
+	f.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "imserver", Name: "push_queue", Help: "Notices waiting for offline push."},
+		func() float64 { return float64(len(q.waiting)) })
+	return q
+}
+
+// Offer takes a notice; it never blocks.
+func (q *Queue) Offer(n message.Notice) {
+	// PushFlag 1 is the sender's wish that nothing be pushed (protocol 02 §4.1).
+	if gjson.GetBytes(n.Message.PushInfo, "PushFlag").Int() == 1 {
+		q.outcomes.WithLabelValues("unwanted").Inc()
+		return
+	}
+	if q.sender == nil {
+		q.outcomes.WithLabelValues("unsent").Inc()
+		return
+	}
+	select {
+	case q.waiting <- n:
+	default:
+		q.outcomes.WithLabelValues("overflow").Inc()
+	}
+}
+
+// Run hands notices to the sender until ctx ends.
+func (q *Queue) Run(ctx context.Context) {
+	for {
+		select {
+		case n := <-q.waiting:
+			outcome := "sent"
+			if err := q.sender.Send(ctx, n); err != nil {
+				outcome = "failed"
+			}
+			q.outcomes.WithLabelValues(outcome).Inc()
+		case <-ctx.Done():
+			return
+		}
+	}
+}

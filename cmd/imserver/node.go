@@ -25,6 +25,8 @@ import (
 	"imserver/internal/language"
 	"imserver/internal/message"
 	"imserver/internal/push"
+	"imserver/internal/profile"
+	"imserver/internal/relation"
 	"imserver/internal/rest"
 	"imserver/internal/session"
 	"imserver/internal/store"
@@ -117,8 +119,14 @@ func (n *node) wire(ctx context.Context) error {
 	conversations.Register(n.table)
 	wordlist.New().Register(n.table)
 	language.New(language.HTTP{Client: &http.Client{}}, n.log).Register(n.table)
+	n.accounts.Register(n.table, n.sessions)
+	profiles := profile.NewService(n.db, n.accounts, n.hub, n.config.App, nil, n.log)
+	profiles.Register(n.table)
+	n.accounts.OnChange(profiles.Announce)
+	n.sessions.OnGreet(profiles.Greet)
+	relation.Register(n.table)
 
-	n.rest = rest.New(restOptions(n.config), n.config.App, n.table, n.sessions, n.number, now, n.metrics, n.log)
+	n.rest = rest.New(restOptions(n.config), n.config.App, n.table, n.sessions, n.accounts.Number, now, n.metrics, n.log)
 	n.gateway = gateway.New(gatewayOptions(n.config), n.config.App, n.table, n.sessions, n.hub, n.metrics, n.log)
 	n.hub.OnReset(func() { n.gateway.Resync(resyncSpread) })
 	return nil
@@ -126,16 +134,6 @@ func (n *node) wire(ctx context.Context) error {
 
 // resyncSpread is over how long devices are asked to resync after the bus was away.
 const resyncSpread = 3 * time.Second
-
-// number returns the uid of an administrator, whose account is made at its
-// first call.
-func (n *node) number(ctx context.Context, app uint32, userID string) (int64, error) {
-	acc, _, err := n.accounts.Ensure(ctx, app, userID)
-	if err != nil {
-		return 0, err
-	}
-	return acc.UID, nil
-}
 
 func restOptions(c *config.Config) rest.Options {
 	return rest.Options{

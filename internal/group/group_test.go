@@ -17,10 +17,11 @@ import (
 
 // memoryLog is a log in memory: it numbers tips and publishes them.
 type memoryLog struct {
-	mu    sync.Mutex
-	hub   *fanout.Hub
-	heads map[int64]int64
-	tips  []group.Tip
+	mu      sync.Mutex
+	hub     *fanout.Hub
+	heads   map[int64]int64
+	tips    []group.Tip
+	dropped [][2]int64
 }
 
 func (l *memoryLog) AppendTip(_ context.Context, tip group.Tip) (int64, error) {
@@ -55,6 +56,13 @@ func (l *memoryLog) Summaries(_ context.Context, _ int64, views []group.View) (m
 		}
 	}
 	return sums, nil
+}
+
+func (l *memoryLog) DropMentions(_ context.Context, _ int64, list [][2]int64) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.dropped = append(l.dropped, list...)
+	return nil
 }
 
 // say makes a message in a log.

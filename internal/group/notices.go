@@ -119,31 +119,6 @@ func (s *Service) publishNotice(ctx context.Context, g *Info, n *notice, device 
 	}
 }
 
-// Notice is an event that its receiver may miss, such as a mention
-// (protocol 02 §13.1). Seq and Random are how the client names it later.
-type Notice struct {
-	UID, GID    int64
-	Seq, Random int64
-	Item        []byte // event item as openim.getmsg returns it
-}
-
-// Keep stores notices of other domains.
-func (s *Directory) Keep(ctx context.Context, now int64, list []Notice) error {
-	for len(list) > 0 {
-		part := list[:min(len(list), 500)]
-		list = list[len(part):]
-		args := make([]any, 0, len(part)*6)
-		for _, n := range part {
-			args = append(args, n.UID, n.Seq, n.Random, n.GID, now, string(n.Item))
-		}
-		if _, err := s.db.Write.ExecContext(ctx, `INSERT INTO group_notices (uid, seq, random, gid, created_at, item) VALUES `+
-			values(1, 6, len(part))+` ON CONFLICT DO NOTHING`, args...); err != nil {
-			return fmt.Errorf("group: keep notice: %w", err)
-		}
-	}
-	return nil
-}
-
 // missedLimit bounds the notices of one openim.getmsg answer.
 const missedLimit = 200
 
@@ -193,8 +168,17 @@ func (s *Service) dropNotices(ctx context.Context, call *command.Call, req *drop
 		return command.Empty{}, nil
 	}
 	args := []any{call.UID}
+	var mentions [][2]int64
 	for _, d := range req.DelMsgList {
 		args = append(args, d.MsgSeq, d.MsgRandom)
+		if d.From_Account != systemAccount {
+			mentions = append(mentions, [2]int64{d.MsgSeq, d.MsgRandom})
+		}
+	}
+	if len(mentions) > 0 {
+		if err := s.Messages.DropMentions(ctx, call.UID, mentions); err != nil {
+			return command.Empty{}, err
+		}
 	}
 	_, err := s.DB.Write.ExecContext(ctx, `DELETE FROM group_notices WHERE uid = $1 AND (seq, random) IN (`+
 		rowValues(s.DB.Dialect, len(req.DelMsgList))+`)`, args...)

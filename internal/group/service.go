@@ -23,6 +23,9 @@ type Log interface {
 	// Summaries returns what uid sees of the logs, with a fixed number of
 	// queries; logs without anything visible are left out.
 	Summaries(ctx context.Context, uid int64, views []View) (map[int64]Summary, error)
+	// DropMentions removes mentions of uid, each named by its tip's sequence
+	// and random (protocol 02 §13.1).
+	DropMentions(ctx context.Context, uid int64, list [][2]int64) error
 }
 
 // Rooms does what is different in live rooms, whose watchers are no rows of a

@@ -1,0 +1,451 @@
+package bus
+
+import (
+	"context"
+	"encoding/hex"
+	"log/slog"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+	"github.com/redis/go-redis/v9"
+)
+
+const (
+	// leaseBuckets is into how many hashes a node's instances are spread, so
+	// that none grows so large that its expiry stalls Redis.
+	leaseBuckets = 16
+	// marker is the field of a hash that says that all else in it was
+	// announced; no uid is written like it.
+	marker = "!"
+	// onlineBatch bounds the accounts asked about in one round trip.
+	onlineBatch = 500
+	// announceChunk bounds the fields of one command.
+	announceChunk   = 500
+	registryTimeout = 3 * time.Second
+)
+
+// RegistryOptions are what a Redis registry can be told; the zero value is good.
+type RegistryOptions struct {
+	// Prefix begins the keys; DefaultPrefix when empty.
+	Prefix string
+	// Lease is how long a dead node counts as alive; it is renewed three
+	// times as often. 15 s when 0.
+	Lease      time.Duration
+	Registerer prometheus.Registerer
+	Log        *slog.Logger
+}
+
+// RedisRegistry is the registry of a cluster. A node keeps its instances in
+// hashes of its own, and the lease is the hashes' expiry: a node that stops
+// renewing is gone with all it announced, and there is nothing to clean up.
+// Logins and logouts are announced in batches: what gathers during one round
+// trip goes with the next. Nothing is sent for other commands.
+type RedisRegistry struct {
+	client  redis.UniversalClient
+	opt     RegistryOptions
+	node    string
+	own     *LocalRegistry
+	pending prometheus.Gauge
+	renewed prometheus.Counter
+
+	mu      sync.Mutex
+	dirty   map[int64]struct{} // guarded by mu, as all below: accounts to announce
+	unsaid  [leaseBuckets]bool // buckets whose marker is to be written
+	gen     uint64             // counts announcements
+	settled uint64             // the gen that Redis has
+	changed chan struct{}      // closed and replaced when settled changes
+
+	absent map[string]time.Time // nodes without lease, and since when; used by run only
+
+	wakeup, recheck chan struct{} // capacity 1
+	ctx             context.Context
+	cancel          context.CancelFunc
+	running         sync.WaitGroup
+}
+
+// NewRedisRegistry makes the registry of a node over client, which Close
+// leaves open. It fails when Redis cannot be reached within ctx.
+func NewRedisRegistry(ctx context.Context, client redis.UniversalClient, opt RegistryOptions) (*RedisRegistry, error) {
+	opt.Prefix = orDefault(opt.Prefix, DefaultPrefix)
+	opt.Lease = orDefault(opt.Lease, 15*time.Second)
+	if opt.Log == nil {
+		opt.Log = slog.New(slog.DiscardHandler)
+	}
+	f := promauto.With(opt.Registerer)
+	r := &RedisRegistry{client: client, opt: opt, node: hex.EncodeToString([]byte(newNodeID())), own: NewLocalRegistry(),
+		dirty: map[int64]struct{}{}, changed: make(chan struct{}), absent: map[string]time.Time{},
+		wakeup: make(chan struct{}, 1), recheck: make(chan struct{}, 1),
+		pending: f.NewGauge(prometheus.GaugeOpts{Namespace: "imserver", Subsystem: "registry", Name: "queue_length",
+			Help: "Accounts whose instances are to be announced."}),
+		renewed: f.NewCounter(prometheus.CounterOpts{Namespace: "imserver", Subsystem: "registry", Name: "reannounced_total",
+			Help: "Times that announcements were missing in Redis and made again, by sixteenths."}),
+	}
+	if err := r.renew(ctx); err != nil {
+		return nil, err
+	}
+	if err := r.announce(ctx); err != nil {
+		return nil, err
+	}
+	r.ctx, r.cancel = context.WithCancel(context.Background())
+	r.running.Go(r.run)
+	return r, nil
+}
+
+// Arrive implements [Registry].
+func (r *RedisRegistry) Arrive(i Instance) {
+	if r.own.arrive(i) {
+		r.touch(i.UID)
+	}
+}
+
+// Depart implements [Registry].
+func (r *RedisRegistry) Depart(uid int64, inst uint32) {
+	if r.own.depart(uid, inst) {
+		r.touch(uid)
+	}
+}
+
+func (r *RedisRegistry) touch(uid int64) {
+	r.mu.Lock()
+	r.dirty[uid] = struct{}{}
+	r.gen++
+	r.pending.Set(float64(len(r.dirty)))
+	r.mu.Unlock()
+	poke(r.wakeup)
+}
+
+func poke(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// Recheck implements [Registry].
+func (r *RedisRegistry) Recheck() { poke(r.recheck) }
+
+// Settle implements [Registry].
+func (r *RedisRegistry) Settle(ctx context.Context) error {
+	r.mu.Lock()
+	target := r.gen
+	for r.settled < target {
+		changed := r.changed
+		r.mu.Unlock()
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-r.ctx.Done():
+			return ErrDown
+		}
+		r.mu.Lock()
+	}
+	r.mu.Unlock()
+	return nil
+}
+
+// Close implements [Registry].
+func (r *RedisRegistry) Close() error {
+	r.cancel()
+	r.running.Wait()
+	ctx, cancel := context.WithTimeout(context.Background(), registryTimeout)
+	defer cancel()
+	_, err := r.client.Pipelined(ctx, func(p redis.Pipeliner) error {
+		p.SRem(ctx, r.nodesKey(), r.node)
+		for b := range leaseBuckets {
+			p.Del(ctx, r.key(r.node, b))
+		}
+		return nil
+	})
+	return err
+}
+
+func (r *RedisRegistry) nodesKey() string { return r.opt.Prefix + "nodes" }
+
+func (r *RedisRegistry) key(node string, bucket int) string {
+	return r.opt.Prefix + "n:" + node + ":" + strconv.Itoa(bucket)
+}
+
+func bucketOf(uid int64) int { return int(uint64(uid) % leaseBuckets) }
+
+// run announces what has changed and keeps the lease.
+func (r *RedisRegistry) run() {
+	lease := time.NewTicker(r.opt.Lease / 3)
+	defer lease.Stop()
+	const shortest, longest = 50 * time.Millisecond, 2 * time.Second
+	wait := shortest
+	for {
+		var err error
+		select {
+		case <-r.ctx.Done():
+			return
+		case <-r.wakeup:
+			err = r.announce(r.ctx)
+		case <-r.recheck:
+			err = r.renewAndAnnounce()
+		case <-lease.C:
+			err = r.renewAndAnnounce()
+		}
+		if err == nil {
+			wait = shortest
+			continue
+		}
+		r.opt.Log.Warn("registry is not reachable", "err", err)
+		select {
+		case <-r.ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+		wait = min(2*wait, longest)
+		r.Recheck() // it may have lost what was there
+	}
+}
+
+func (r *RedisRegistry) renewAndAnnounce() error {
+	if err := r.renew(r.ctx); err != nil {
+		return err
+	}
+	return r.announce(r.ctx)
+}
+
+// renew prolongs the lease. Hashes without their marker have been lost and are
+// queued to be announced anew.
+func (r *RedisRegistry) renew(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, registryTimeout)
+	defer cancel()
+	pipe := r.client.Pipeline()
+	pipe.SAdd(ctx, r.nodesKey(), r.node)
+	nodes := pipe.SMembers(ctx, r.nodesKey())
+	var marks [leaseBuckets]*redis.BoolCmd
+	for b := range marks {
+		pipe.Expire(ctx, r.key(r.node, b), r.opt.Lease)
+		marks[b] = pipe.HExists(ctx, r.key(r.node, b), marker)
+	}
+	if _, err := pipe.Exec(ctx); err != nil {
+		return err
+	}
+	var lost [leaseBuckets]bool
+	count := 0
+	for b, m := range marks {
+		if lost[b] = !m.Val(); lost[b] {
+			count++
+		}
+	}
+	if count > 0 {
+		r.renewed.Add(float64(count))
+		uids := r.own.accounts()
+		r.mu.Lock()
+		for b := range lost {
+			r.unsaid[b] = r.unsaid[b] || lost[b]
+		}
+		for _, uid := range uids {
+			if lost[bucketOf(uid)] {
+				r.dirty[uid] = struct{}{}
+			}
+		}
+		r.gen++
+		r.mu.Unlock()
+	}
+	return r.forgetDead(ctx, nodes.Val())
+}
+
+// forgetDead takes nodes off the list that had no lease for a while. One that
+// was only slow puts itself back when it renews.
+func (r *RedisRegistry) forgetDead(ctx context.Context, nodes []string) error {
+	pipe := r.client.Pipeline()
+	alive := map[string]*redis.IntCmd{}
+	for _, node := range nodes {
+		if node != r.node {
+			alive[node] = pipe.Exists(ctx, r.key(node, 0))
+		}
+	}
+	if len(alive) == 0 {
+		return nil
+	}
+	if _, err := pipe.Exec(ctx); err != nil {
+		return err
+	}
+	for node, cmd := range alive {
+		if cmd.Val() != 0 {
+			delete(r.absent, node)
+			continue
+		}
+		since, known := r.absent[node]
+		if !known {
+			r.absent[node] = time.Now()
+		} else if time.Since(since) > r.opt.Lease {
+			delete(r.absent, node)
+			if err := r.client.SRem(ctx, r.nodesKey(), node).Err(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// announce writes the present state of all accounts that changed.
+func (r *RedisRegistry) announce(ctx context.Context) error {
+	r.mu.Lock()
+	dirty, unsaid, gen := r.dirty, r.unsaid, r.gen
+	r.dirty, r.unsaid = map[int64]struct{}{}, [leaseBuckets]bool{}
+	r.pending.Set(0)
+	r.mu.Unlock()
+
+	err := r.write(ctx, dirty, unsaid)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err != nil { // to be done again
+		for uid := range dirty {
+			r.dirty[uid] = struct{}{}
+		}
+		for b := range unsaid {
+			r.unsaid[b] = r.unsaid[b] || unsaid[b]
+		}
+		r.pending.Set(float64(len(r.dirty)))
+		return err
+	}
+	r.settled = max(r.settled, gen)
+	close(r.changed)
+	r.changed = make(chan struct{})
+	return nil
+}
+
+func (r *RedisRegistry) write(ctx context.Context, dirty map[int64]struct{}, unsaid [leaseBuckets]bool) error {
+	uids := make([]int64, 0, len(dirty))
+	for uid := range dirty {
+		uids = append(uids, uid)
+	}
+	online, _ := r.own.Online(ctx, uids) // never fails
+	var set [leaseBuckets][]any
+	var del [leaseBuckets][]string
+	for _, uid := range uids {
+		b, field := bucketOf(uid), strconv.FormatInt(uid, 10)
+		if list := online[uid]; len(list) > 0 {
+			set[b] = append(set[b], field, encodeInstances(list))
+		} else {
+			del[b] = append(del[b], field)
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, registryTimeout)
+	defer cancel()
+	pipe := r.client.Pipeline()
+	for b := range leaseBuckets {
+		key := r.key(r.node, b)
+		if len(set[b])+len(del[b]) == 0 && !unsaid[b] {
+			continue
+		}
+		for ; len(del[b]) > 0; del[b] = del[b][min(len(del[b]), announceChunk):] {
+			pipe.HDel(ctx, key, del[b][:min(len(del[b]), announceChunk)]...)
+		}
+		for ; len(set[b]) > 0; set[b] = set[b][min(len(set[b]), 2*announceChunk):] {
+			pipe.HSet(ctx, key, set[b][:min(len(set[b]), 2*announceChunk)]...)
+		}
+		if unsaid[b] {
+			pipe.HSet(ctx, key, marker, "")
+		}
+		pipe.Expire(ctx, key, r.opt.Lease)
+	}
+	if pipe.Len() == 0 {
+		return nil
+	}
+	_, err := pipe.Exec(ctx)
+	return err
+}
+
+// Online implements [Registry].
+func (r *RedisRegistry) Online(ctx context.Context, uids []int64) (map[int64][]Instance, error) {
+	online, _ := r.own.Online(ctx, uids) // never fails
+	nodes, err := r.client.SMembers(ctx, r.nodesKey()).Result()
+	if err != nil {
+		return online, err
+	}
+	for len(uids) > 0 {
+		n := min(len(uids), onlineBatch)
+		if err := r.lookUp(ctx, nodes, uids[:n], online); err != nil {
+			return online, err
+		}
+		uids = uids[n:]
+	}
+	return online, nil
+}
+
+// lookUp adds what other nodes announced, in one round trip.
+func (r *RedisRegistry) lookUp(ctx context.Context, nodes []string, uids []int64, online map[int64][]Instance) error {
+	var fields [leaseBuckets][]string
+	var byBucket [leaseBuckets][]int64
+	for _, uid := range uids {
+		b := bucketOf(uid)
+		fields[b] = append(fields[b], strconv.FormatInt(uid, 10))
+		byBucket[b] = append(byBucket[b], uid)
+	}
+	type answer struct {
+		bucket int
+		cmd    *redis.SliceCmd
+	}
+	var answers []answer
+	pipe := r.client.Pipeline()
+	for _, node := range nodes {
+		if node == r.node {
+			continue
+		}
+		for b := range fields {
+			if len(fields[b]) > 0 {
+				answers = append(answers, answer{b, pipe.HMGet(ctx, r.key(node, b), fields[b]...)})
+			}
+		}
+	}
+	if len(answers) == 0 {
+		return nil
+	}
+	if _, err := pipe.Exec(ctx); err != nil {
+		return err
+	}
+	for _, a := range answers {
+		for i, v := range a.cmd.Val() {
+			if s, ok := v.(string); ok {
+				uid := byBucket[a.bucket][i]
+				online[uid] = mergeInstances(online[uid], uid, s)
+			}
+		}
+	}
+	return nil
+}
+
+// encodeInstances writes a field's value: inst:class pairs.
+func encodeInstances(list []Instance) string {
+	var b []byte
+	for i, d := range list {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = strconv.AppendUint(b, uint64(d.Inst), 10)
+		b = append(b, ':')
+		b = strconv.AppendUint(b, uint64(d.Class), 10)
+	}
+	return string(b)
+}
+
+// mergeInstances adds to list what s holds and list has not. An instance that
+// moved between nodes may be announced by both for a moment.
+func mergeInstances(list []Instance, uid int64, s string) []Instance {
+next:
+	for pair := range strings.SplitSeq(s, ",") {
+		a, b, _ := strings.Cut(pair, ":")
+		inst, err1 := strconv.ParseUint(a, 10, 32)
+		class, err2 := strconv.ParseUint(b, 10, 8)
+		if err1 != nil || err2 != nil {
+			continue
+		}
+		for _, d := range list {
+			if d.Inst == uint32(inst) {
+				continue next
+			}
+		}
+		list = append(list, Instance{UID: uid, Inst: uint32(inst), Class: uint8(class)})
+	}
+	return list
+}

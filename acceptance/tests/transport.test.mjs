@@ -112,7 +112,7 @@ engines('transport', {}, ({ test }) => {
     const names = ['profile.portrait_get_all', 'openim.getmsg', 'recentcontact.page_get', 'heartbeat.alive', 'nonsense.command'];
     const all = await Promise.all(Array.from({ length: 200 }, (_, i) => raw.request(names[i % names.length], { From_Account: raw.userID, UserItem: [], Cookie: '', SyncFlag: 0, TimeStamp: 0, StartIndex: 0, TopTimeStamp: 0, TopStartIndex: 0 })));
     assert.equal(all.length, 200);
-    assert.equal(raw.pushes.length, 0, 'no answer is left without its request');
+    assert.deepEqual(raw.pushes.filter((p) => p.head.servcmd !== 'im_open_push.msg_push'), [], 'no answer is left without its request');
   });
 
   test('bad frames are ignored or answered, and cost nobody anything', async (world) => {
@@ -136,7 +136,7 @@ engines('transport', {}, ({ test }) => {
     assert.ok(raw.open);
     assert.equal((await anything(raw)).ErrorCode, 0);
     assert.equal((await anything(neighbour)).ErrorCode, 0);
-    for (const { head: answered, body } of raw.pushes) {
+    for (const { head: answered, body } of raw.pushes.filter((p) => p.head.servcmd !== 'im_open_push.msg_push')) {
       assert.equal(typeof body, 'object', 'even then every frame has a body');
       assert.ok(answered.servcmd !== undefined);
       assert.notEqual(body.ErrorCode, 0);
@@ -172,7 +172,7 @@ engines('transport', {}, ({ test }) => {
       assert.notEqual(answer.ErrorCode, 0, number);
     }
     assert.equal((await raw.request('profile.portrait_get_all', { From_Account: raw.userID, UserItem: [{ To_Account: long }] })).UserProfileItem[0].To_Account, '@TLS#NOT_FOUND');
-    assert.equal(bob.pushes.length, 0, 'none of it was delivered');
+    assert.ok(!JSON.stringify(bob.pushes).includes('C2cMsgArray'), 'none of it was delivered');
     assert.equal((await raw.request('openim.sendmsg', good)).ErrorCode, 0);
     await bob.waitForEvent((e) => e.C2cMsgArray);
   });

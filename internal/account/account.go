@@ -53,6 +53,9 @@ type Directory struct {
 	byName *expirable.LRU[nameKey, *Account]
 	byUID  *expirable.LRU[int64, *Account]
 
+	questions *store.Gather[*question]
+	creations *store.Gather[*creation]
+
 	removers []Remover                                 // see OnDelete
 	changes  []func(ctx context.Context, uids []int64) // see OnChange
 }
@@ -65,11 +68,14 @@ const (
 
 // NewDirectory makes a directory over db.
 func NewDirectory(db *store.DB, now func() time.Time) *Directory {
-	return &Directory{
+	d := &Directory{
 		db: db, now: now, notify: func(int64) {},
 		byName: expirable.NewLRU[nameKey, *Account](cacheSize, nil, cacheTTL),
 		byUID:  expirable.NewLRU[int64, *Account](cacheSize, nil, cacheTTL),
 	}
+	d.questions = store.NewGather(256, 2, d.answer)
+	d.creations = store.NewGather(128, 1, d.create)
+	return d
 }
 
 // changedTopic carries the uids of changed accounts between nodes.
@@ -115,16 +121,49 @@ func (d *Directory) keep(a *Account) {
 }
 
 // Lookup returns the account named userID; [command.CodeNoAccount] if there
-// is none. The result is shared: do not change it.
+// is none. The result is shared: do not change it. Lookups of several callers
+// at the same time are one query.
 func (d *Directory) Lookup(ctx context.Context, app uint32, userID string) (*Account, error) {
-	found, err := d.LookupAll(ctx, app, []string{userID})
-	if err != nil {
-		return nil, err
-	}
-	if a := found[userID]; a != nil {
+	key := nameKey{app, userID}
+	if a, ok := d.byName.Get(key); ok {
 		return a, nil
 	}
+	if nameable(userID) {
+		q := &question{nameKey: key}
+		if err := d.questions.Do(ctx, q); err != nil {
+			return nil, err
+		}
+		if q.found != nil {
+			return q.found, nil
+		}
+	}
 	return nil, command.Err(command.CodeNoAccount, "")
+}
+
+// question is a lookup that the caches could not answer.
+type question struct {
+	nameKey
+	found *Account // set by answer
+}
+
+// answer looks up what several callers asked for; mostly they are of one app.
+func (d *Directory) answer(ctx context.Context, list []*question) error {
+	byApp := map[uint32][]string{}
+	for _, q := range list {
+		byApp[q.app] = append(byApp[q.app], q.userID)
+	}
+	for app, ids := range byApp {
+		found, err := d.LookupAll(ctx, app, store.Padded(ids))
+		if err != nil {
+			return err
+		}
+		for _, q := range list {
+			if q.app == app {
+				q.found = found[q.userID]
+			}
+		}
+	}
+	return nil
 }
 
 // LookupAll returns the accounts that exist among userIDs, with at most one
@@ -225,16 +264,46 @@ func (d *Directory) Ensure(ctx context.Context, app uint32, userID string) (a *A
 	if !ValidUserID(userID) {
 		return nil, false, command.Err(command.CodeNoAccount, "the user ID is not valid")
 	}
-	res, err := d.db.Write.ExecContext(ctx,
-		`INSERT INTO accounts (app, user_id, created_at, void_before) VALUES ($1, $2, $3, `+fmt.Sprintf(voidOf, 1, 2)+`)
-		ON CONFLICT (app, user_id) DO NOTHING`,
-		app, userID, d.now().Unix())
-	if err != nil {
+	n := &creation{nameKey: nameKey{app, userID}}
+	if err = d.creations.Do(ctx, n); err != nil {
 		return nil, false, fmt.Errorf("account: create: %w", err)
 	}
-	n, _ := res.RowsAffected() // both drivers know it
 	a, err = d.Lookup(ctx, app, userID)
-	return a, n > 0, err
+	return a, n.made, err
+}
+
+// creation is an account on its way into the table.
+type creation struct {
+	nameKey
+	made bool // set by create: it did not exist
+}
+
+// create makes accounts, many in one statement: a new app's users come at once.
+func (d *Directory) create(ctx context.Context, list []*creation) error {
+	var values strings.Builder
+	args := []any{d.now().Unix()}
+	for i, c := range store.Padded(list) { // a repeated row conflicts with itself and is left out
+		if i > 0 {
+			values.WriteByte(',')
+		}
+		fmt.Fprintf(&values, `($%d, $%d, $1, `+voidOf+`)`, 2*i+2, 2*i+3, 2*i+2, 2*i+3)
+		args = append(args, c.app, c.userID)
+	}
+	made, err := store.Collect(ctx, d.db.Write, func(rows *sql.Rows, k *nameKey) error { return rows.Scan(&k.app, &k.userID) },
+		`INSERT INTO accounts (app, user_id, created_at, void_before) VALUES `+values.String()+`
+		ON CONFLICT (app, user_id) DO NOTHING RETURNING app, user_id`, args...)
+	if err != nil {
+		return err
+	}
+	fresh := make(map[nameKey]bool, len(made))
+	for _, k := range made {
+		fresh[k] = true
+	}
+	for _, c := range list {
+		c.made = fresh[c.nameKey]
+		delete(fresh, c.nameKey) // of two who asked at once, one made it
+	}
+	return nil
 }
 
 // Number is Ensure for a caller who only wants the account's number.

@@ -7,7 +7,6 @@ import (
 
 	"imserver/internal/command"
 	"imserver/internal/fanout"
-	"imserver/internal/store"
 )
 
 // Register adds the session commands to the table (protocol 01 §8).
@@ -54,7 +53,7 @@ func (s *Service) login(ctx context.Context, call *command.Call, _ *loginRequest
 	for try := 0; ; try++ {
 		n.inst = newInst()
 		victims, err = s.enter(ctx, acc, n, policyOf(call.App))
-		if err == nil || try == 3 || !store.IsDuplicate(err) {
+		if err == nil || try == 3 || !errors.Is(err, errInstanceTaken) {
 			break
 		}
 	}

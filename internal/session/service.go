@@ -28,6 +28,9 @@ const HelloInterval = 120
 // all that it can do (protocol 01 §10).
 var Capabilities = strings.Repeat("1", 64)
 
+// errInstanceTaken: a number that was drawn is in use. The logins draw again.
+var errInstanceTaken = errors.New("session: instance number is taken")
+
 var errVoidTicket = command.Err(command.CodeSessionOver, "the ticket was issued before the user was kicked")
 
 // Session is a login instance as a connection knows it. Immutable.
@@ -65,6 +68,7 @@ type Service struct {
 	hub      *fanout.Hub
 	now      func() time.Time
 	log      *slog.Logger
+	entries  *store.Gather[*entry]
 	// arrivals are told of every login and relogin after it was recorded and
 	// before it is answered; see OnArrive.
 	arrivals []func(ctx context.Context, call *command.Call, s *Session)
@@ -73,7 +77,17 @@ type Service struct {
 
 // NewService makes the service.
 func NewService(db *store.DB, accounts *account.Directory, hub *fanout.Hub, now func() time.Time, log *slog.Logger) *Service {
-	return &Service{db: db, accounts: accounts, hub: hub, now: now, log: log}
+	s := &Service{db: db, accounts: accounts, hub: hub, now: now, log: log}
+	s.entries = store.NewGather(maxEntries, s.writers(), s.admit)
+	return s
+}
+
+// writers is how many transactions of logins may be under way.
+func (s *Service) writers() int {
+	if s.db.Dialect == store.SQLite {
+		return 1
+	}
+	return 2
 }
 
 // OnArrive adds fn to what runs when a device has logged in and its connection

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 
-	"imserver/internal/account"
 	"imserver/internal/store"
 )
 
@@ -15,41 +14,6 @@ const (
 	stateLive      = 0
 	stateLoggedOut = 9
 )
-
-// enter records a new login instance of acc and returns who has to go. The
-// account's row is locked meanwhile, so of two simultaneous logins, on
-// whichever nodes, each sees the other.
-func (s *Service) enter(ctx context.Context, acc *account.Account, n newcomer, policy Policy) (victims []Victim, err error) {
-	now := s.now().Unix()
-	err = s.db.Tx(ctx, func(tx *sql.Tx) error {
-		var void int64
-		err := tx.QueryRowContext(ctx, `SELECT void_before FROM accounts WHERE uid = $1`+s.db.ForUpdate(), acc.UID).Scan(&void)
-		if err != nil {
-			return err
-		}
-		if n.issued <= void {
-			return errVoidTicket
-		}
-		live, err := store.Collect(ctx, tx, func(rows *sql.Rows, i *Instance) error { return rows.Scan(&i.Inst, &i.Class) },
-			`SELECT inst, class FROM sessions WHERE uid = $1 AND state = 0 AND expires_at > $2 ORDER BY created_at, inst`, acc.UID, now)
-		if err != nil {
-			return err
-		}
-		victims = policy.Decide(live, n.class)
-		for _, v := range victims { // a handful at most: the policy bounds what lives
-			if err := setState(ctx, tx, acc.UID, v.Inst, int(v.Type)); err != nil {
-				return err
-			}
-		}
-		_, err = tx.ExecContext(ctx, `INSERT INTO sessions (uid, inst, platform, class, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6)`,
-			acc.UID, n.inst, n.platform, n.class, s.now().UnixMicro(), n.expires)
-		return err
-	})
-	if err != nil && !errors.Is(err, errVoidTicket) {
-		err = fmt.Errorf("session: enter: %w", err)
-	}
-	return victims, err
-}
 
 func setState(ctx context.Context, q store.Querier, uid int64, inst uint32, state int) error {
 	_, err := q.ExecContext(ctx, `UPDATE sessions SET state = $3 WHERE uid = $1 AND inst = $2 AND state = 0`, uid, inst, state)

@@ -88,7 +88,8 @@ func (s *Service) remove(ctx context.Context, call *command.Call, who owner, lis
 			}
 		}
 	}
-	err := s.db.Tx(ctx, func(tx *sql.Tx) error {
+	// A change like the others: a mark being set now must not bring the pin back.
+	err := s.change(ctx, who.uid, func(tx *sql.Tx, _ *keeping) error {
 		if err := eraseRows(ctx, tx, "conversation_states", who.uid, list); err != nil {
 			return err
 		}

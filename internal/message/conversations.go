@@ -152,6 +152,7 @@ func (s *Service) Remove(ctx context.Context, call *command.Call, uid int64, ids
 }
 
 // lastOfPair is the newest sequence of the pair of a c2c_members row that is
-// being updated.
-const lastOfPair = `COALESCE((SELECT p.last_seq FROM c2c_pairs p WHERE p.lo = CASE WHEN c2c_members.uid < c2c_members.peer THEN c2c_members.uid ELSE c2c_members.peer END
-	AND p.hi = CASE WHEN c2c_members.uid < c2c_members.peer THEN c2c_members.peer ELSE c2c_members.uid END), 0)`
+// being updated. It is the newest message's and not the pair's last_seq, which
+// for a moment counts places that repeated requests turn out not to need.
+const lastOfPair = `COALESCE((SELECT m.seq FROM c2c_messages m WHERE m.lo = CASE WHEN c2c_members.uid < c2c_members.peer THEN c2c_members.uid ELSE c2c_members.peer END
+	AND m.hi = CASE WHEN c2c_members.uid < c2c_members.peer THEN c2c_members.peer ELSE c2c_members.uid END ORDER BY m.seq DESC LIMIT 1), 0)`

@@ -58,14 +58,14 @@ func (s *Service) ReadUpTo(ctx context.Context, me, peer *account.Account, unix 
 	moved := false
 	err := s.DB.Tx(ctx, func(tx *sql.Tx) error {
 		moved = false
-		err := tx.QueryRowContext(ctx, `SELECT last_seq FROM c2c_pairs WHERE lo = $1 AND hi = $2`, lo, hi).Scan(&seq)
+		// The newest message's place and not the pair's: see lastOfPair.
+		err := tx.QueryRowContext(ctx, `SELECT seq FROM c2c_messages WHERE lo = $1 AND hi = $2 AND seq <= $3 ORDER BY seq DESC LIMIT 1`, lo, hi, until(unix)).Scan(&seq)
 		if err == sql.ErrNoRows {
-			return nil // nothing was ever said
+			return nil // nothing was said until then
 		}
 		if err != nil {
 			return err
 		}
-		seq = min(seq, until(unix))
 		res, err := tx.ExecContext(ctx, `UPDATE c2c_members SET read_seq = $3 WHERE uid = $1 AND peer = $2 AND read_seq < $3`, me.UID, peer.UID, seq)
 		if err != nil {
 			return err

@@ -8,8 +8,6 @@ import (
 	"errors"
 	"strconv"
 	"unicode/utf8"
-
-	"github.com/tidwall/gjson"
 )
 
 // Head is the part of a request head that the server reads (protocol 01 §3).
@@ -41,121 +39,143 @@ var (
 	ErrTooDeep = errors.New("frame is nested too deeply")
 )
 
-// Decode splits a frame into head and body. The body is the raw JSON text of
-// the "body" member, nil when absent; it aliases frame. Nesting is bounded, so
-// that a hostile frame costs no stack.
+// Decode splits a frame into head and body in one pass. The body is the raw
+// text of the "body" member, nil when absent; it aliases frame. It is one value
+// with its brackets in pairs, but whether it is JSON in every detail is found
+// out by the command that decodes it, not twice. Nesting is bounded, so that a
+// hostile frame costs no stack.
 func Decode(frame []byte) (Head, []byte, error) {
 	if !utf8.Valid(frame) {
 		return Head{}, nil, ErrNotJSON
 	}
-	if tooDeep(frame) {
-		return Head{}, nil, ErrTooDeep
-	}
-	if !json.Valid(frame) {
-		return Head{}, nil, ErrNotJSON
+	s := scanner{b: frame}
+	if s.space() != '{' {
+		return Head{}, nil, notAnObject(frame)
 	}
 	var head Head
-	var rawHead, rawBody gjson.Result
-	root := gjson.ParseBytes(frame)
-	if !root.IsObject() {
-		return Head{}, nil, ErrNoHead
-	}
-	root.ForEach(func(key, value gjson.Result) bool {
-		switch key.Str {
+	var body []byte
+	found := false
+	err := s.object(func(name []byte) error {
+		start := s.i
+		switch string(name) {
 		case "head":
-			rawHead = value
+			if s.b[s.i] != '{' {
+				break
+			}
+			found = true
+			return s.object(func(name []byte) error { return s.field(&head, name) })
 		case "body":
-			rawBody = value
+			err := s.skip()
+			body = frame[start:s.i:s.i]
+			return err
 		}
-		return true
+		return s.skip()
 	})
-	if !rawHead.IsObject() {
+	switch {
+	case err != nil:
+		return Head{}, nil, err
+	case s.space() != 0 || s.i != len(frame):
+		return Head{}, nil, ErrNotJSON
+	case !found || head.Command == "" || len(head.Command) > maxCommand || len(head.Seq) > maxSeq:
 		return Head{}, nil, ErrNoHead
 	}
-	rawHead.ForEach(func(key, value gjson.Result) bool {
-		head.set(key.Str, value)
-		return true
-	})
-	if head.Command == "" || len(head.Seq) > maxSeq { // a command of any length is answered: there is none so long
-		return Head{}, nil, ErrNoHead
-	}
-	if rawBody.Raw == "" {
-		return head, nil, nil
-	}
-	start := rawBody.Index
-	return head, frame[start : start+len(rawBody.Raw)], nil
+	return head, body, nil
 }
 
-func (h *Head) set(key string, v gjson.Result) {
-	switch key {
+func notAnObject(frame []byte) error {
+	if json.Valid(frame) {
+		return ErrNoHead
+	}
+	return ErrNotJSON
+}
+
+// field reads one member of a head.
+func (s *scanner) field(h *Head, name []byte) error {
+	start := s.i
+	if err := s.skip(); err != nil {
+		return err
+	}
+	h.set(string(name), value(s.b[start:s.i]))
+	return nil
+}
+
+// set takes one member of a head.
+func (h *Head) set(name string, v value) {
+	switch name {
 	case "servcmd":
-		h.Command = text(v)
+		h.Command = v.text()
 	case "seq":
-		if v.Type == gjson.Number {
-			h.Seq = v.Raw
-		} else if _, err := strconv.ParseUint(v.Str, 10, 64); err == nil && v.Type == gjson.String {
-			h.Seq = v.Str
-		}
+		h.Seq = v.seq()
 	case "sdkappid":
-		h.App = uint32(whole(v, 1<<32-1))
+		h.App = uint32(v.whole(1<<32 - 1))
 	case "platform":
-		h.Platform = int(whole(v, 1<<15))
+		h.Platform = int(v.whole(1 << 15))
 	case "status_instid":
-		h.Inst = uint32(whole(v, 1<<32-1))
+		h.Inst = uint32(v.whole(1<<32 - 1))
 	case "a2":
-		h.A2 = text(v)
+		h.A2 = v.text()
 	case "tinyid":
-		h.TinyID = text(v)
+		h.TinyID = v.text()
 	case "identifier":
-		h.Identifier = text(v)
+		h.Identifier = v.text()
 	case "usersig":
-		h.UserSig = text(v)
+		h.UserSig = v.text()
 	}
 }
 
-func text(v gjson.Result) string {
-	if v.Type == gjson.String {
-		return v.Str
+// value is the raw text of a member of a head.
+type value []byte
+
+// text returns the value of a string, "" for anything else.
+func (v value) text() string {
+	if len(v) < 2 || v[0] != '"' {
+		return ""
+	}
+	for _, c := range v {
+		if c == '\\' || c < 0x20 {
+			var s string
+			_ = json.Unmarshal(v, &s) // what is no string stays empty
+			return s
+		}
+	}
+	return string(v[1 : len(v)-1])
+}
+
+// seq returns a request number as it stood, from a number or a numeric string;
+// "" for anything else, because it is echoed as JSON.
+func (v value) seq() string {
+	if len(v) == 0 {
+		return ""
+	}
+	if v[0] == '"' {
+		if s := v.text(); digits(s) {
+			return s
+		}
+		return ""
+	}
+	if s := string(v); digits(s) || (v[0] == '-' || v[0] >= '0' && v[0] <= '9') && json.Valid(v) {
+		return s
 	}
 	return ""
 }
 
-// whole reads a non-negative integer up to max, also from a numeric string; 0 otherwise.
-func whole(v gjson.Result, max uint64) uint64 {
-	s := v.Raw
-	if v.Type == gjson.String {
-		s = v.Str
+// digits reports whether s is a whole number that JSON would accept.
+func digits(s string) bool {
+	if _, err := strconv.ParseUint(s, 10, 64); err != nil {
+		return false
+	}
+	return len(s) == 1 || s[0] != '0'
+}
+
+// whole reads a non-negative integer up to most, also from a numeric string; 0 otherwise.
+func (v value) whole(most uint64) uint64 {
+	s := string(v)
+	if len(v) > 0 && v[0] == '"' {
+		s = v.text()
 	}
 	n, err := strconv.ParseUint(s, 10, 64)
-	if err != nil || n > max {
+	if err != nil || n > most {
 		return 0
 	}
 	return n
-}
-
-// tooDeep looks for nesting beyond maxDepth without recursion.
-func tooDeep(frame []byte) bool {
-	depth, inString, escaped := 0, false, false
-	for _, c := range frame {
-		switch {
-		case escaped:
-			escaped = false
-		case inString:
-			switch c {
-			case '\\':
-				escaped = true
-			case '"':
-				inString = false
-			}
-		case c == '"':
-			inString = true
-		case c == '{' || c == '[':
-			if depth++; depth > maxDepth {
-				return true
-			}
-		case c == '}' || c == ']':
-			depth--
-		}
-	}
-	return false
 }

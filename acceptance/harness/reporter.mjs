@@ -47,7 +47,8 @@ export default async function* report(source) {
     total[key]++; of(suite.title)[key]++; suite[key]++;
     if (key === 'failed') {
       failures.push({ title: suite.title, name: data.name, error: data.details.error });
-      yield `  ✖ ${suite.title}: ${data.name}\n`;
+      const [first] = describeError(data.details.error).trim().split('\n');
+      yield `  ✖ ${suite.title}: ${data.name}: ${first.slice(0, 200)}\n`;
     }
     if (process.env.VERBOSE) yield `  ${key === 'passed' ? '✔' : '·'} ${data.name} (${Math.round(data.details.duration_ms)} ms)\n`;
   }

@@ -103,7 +103,7 @@ export class World {
  * Defines tests once and runs them on every engine, each engine with one server of its own for all of them.
  * @param {string} title
  * @param {{env?: object, engines?: string[], timeout?: number}} options env: further IMSERVER_ variables; engines:
- *   where it makes sense (default everywhere); timeout of one test in ms (default 30 s)
+ *   where it makes sense (default everywhere); timeout of one test in ms (default 60 s)
  * @param {(tools: {test: Function, engine: string, server: () => object}) => void} define calls
  *   `test(title, async (world) => {…})`; a third argument before the body may hold node:test options
  */
@@ -116,7 +116,7 @@ export function engines(title, options, define) {
       after(async () => { await server?.stop(); }, { timeout: 60000 });
       const test = (name, ...rest) => {
         const body = rest.pop();
-        nodeTest(name, { timeout: options.timeout ?? 30000, ...rest[0] }, () => witnessed(async () => {
+        nodeTest(name, { timeout: options.timeout ?? 60000, ...rest[0] }, () => witnessed(async () => {
           const world = new World(server);
           try {
             await body(world);

@@ -58,7 +58,7 @@ export class RawClient {
   }
 
   /** Sends a request and returns the answer's body. */
-  async request(servcmd, body = {}, { head = {}, timeout = 5000 } = {}) {
+  async request(servcmd, body = {}, { head = {}, timeout = 10000 } = {}) {
     const full = this.head(servcmd, head);
     const answer = this.#answerTo(full, timeout);
     this.sendRaw(JSON.stringify({ head: full, body }));
@@ -66,7 +66,7 @@ export class RawClient {
   }
 
   /** Sends a frame given as text, and returns the body of the answer to (servcmd, seq). */
-  async requestRaw(data, { servcmd, seq, timeout = 5000 }) {
+  async requestRaw(data, { servcmd, seq, timeout = 10000 }) {
     const answer = this.#answerTo({ servcmd, seq }, timeout);
     this.sendRaw(data);
     return answer;
@@ -94,13 +94,13 @@ export class RawClient {
   }
 
   /** The first event item of a push that satisfies the predicate, seen or to come. */
-  waitForEvent(predicate, { timeout = 5000 } = {}) {
+  waitForEvent(predicate, { timeout = 10000 } = {}) {
     const find = (frame) => frame.head.servcmd === 'im_open_push.msg_push' && (frame.body.EventArray ?? []).find(predicate);
     return this.waitForPush(find, { timeout }).then(find);
   }
 
   /** The first push frame that satisfies the predicate, seen or to come. */
-  waitForPush(predicate, { timeout = 5000 } = {}) {
+  waitForPush(predicate, { timeout = 10000 } = {}) {
     const already = this.pushes.find(predicate);
     if (already) return Promise.resolve(already);
     return new Promise((resolve, reject) => {

@@ -93,7 +93,7 @@ export class User {
    * @param {{timeout?: number, since?: number}} [options] milliseconds; a mark()
    * @returns {Promise<any>} the event's data
    */
-  waitFor(event, predicate = () => true, { timeout = 5000, since = 0 } = {}) {
+  waitFor(event, predicate = () => true, { timeout = 10000, since = 0 } = {}) {
     const fits = (seen) => seen.event === event && predicate(seen.data);
     return this.#watch(this.events.slice(since), fits, timeout, () => `${event} at ${this.userID}; seen: ${this.#summary(since)}`)
       .then((seen) => { this.#note('events', event); return seen.data; });
@@ -111,7 +111,7 @@ export class User {
   }
 
   /** Waits until the SDK counts this many unread messages. */
-  unread(count, { timeout = 5000 } = {}) {
+  unread(count, { timeout = 10000 } = {}) {
     let last;
     return until(async () => (last = await this.sdk.getTotalUnreadMessageCount()) === count, { timeout, every: 50, what: `${count} unread` })
       .catch((error) => { throw new Error(`${error.message} at ${this.userID}; there are ${last}`); });
@@ -125,7 +125,7 @@ export class User {
   }
 
   /** The first frame that satisfies the predicate, seen or to come. */
-  waitForFrame(predicate, { timeout = 5000, since = 0 } = {}) {
+  waitForFrame(predicate, { timeout = 10000, since = 0 } = {}) {
     return this.#watch(this.frames.slice(since), (seen) => seen.head !== undefined && predicate(seen), timeout,
       () => `a frame at ${this.userID}`);
   }

@@ -7,7 +7,7 @@ export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
  * @param {() => any} check may be async; an exception counts as "not yet"
  * @param {{timeout?: number, every?: number, what?: string}} [options] milliseconds
  */
-export async function until(check, { timeout = 5000, every = 25, what = 'condition' } = {}) {
+export async function until(check, { timeout = 10000, every = 25, what = 'condition' } = {}) {
   const deadline = Date.now() + timeout;
   let last;
   for (;;) {

@@ -9,7 +9,7 @@ const requests = known.socket.filter((command) => !command.push).map(({ name }) 
 // Answered by nothing (an acknowledgement), held open (long polling), ending the session that asks, or below the table.
 const special = new Set(['openim.ws_msg_push_ack', 'group_open_long_polling_http_svc.get_msg', 'group_open_long_polling_http_noauth_svc.get_msg', 'im_open_status.wslogin', 'im_open_status.wslogout', 'heartbeat.alive']);
 
-engines('commands', { timeout: 60000 }, ({ test }) => {
+engines('commands', {}, ({ test }) => {
   test('every command of the socket answers; those not built answer 60009', async (world) => {
     const raw = await world.raw({ login: world.id('alice') });
     const built = builtCommands().socket;

@@ -18,7 +18,7 @@ async function pair(world) {
   return [old, young];
 }
 
-engines('v2', { timeout: 45000 }, ({ test }) => {
+engines('v2', {}, ({ test }) => {
   test('v2 and v3 exchange every kind of message', async (world) => {
     const [old, young] = await pair(world);
     for (const [sender, receiver] of [[old, young], [young, old]]) {

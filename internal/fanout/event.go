@@ -51,6 +51,10 @@ type Event struct {
 	Only []int64
 	// Not lists accounts that are left out.
 	Not []int64
+	// AltTo lists accounts that get AltItem in Item's place: what is personal
+	// about an event.
+	AltTo   []int64
+	AltItem []byte
 	// Log and Seq order what a group's log holds: contiguous from 1 per log
 	// (a community's topics have one each and share its hub topic); Seq 0
 	// means that the event stands outside the order. See Order.
@@ -61,6 +65,18 @@ type Event struct {
 
 	once  sync.Once
 	frame *wire.Frame
+
+	altOnce sync.Once
+	alt     *Event
+}
+
+// as returns the event as account uid gets it.
+func (e *Event) as(uid int64) *Event {
+	if len(e.AltTo) == 0 || !slices.Contains(e.AltTo, uid) {
+		return e
+	}
+	e.altOnce.Do(func() { e.alt = &Event{Kind: e.Kind, Item: e.AltItem, Log: e.Log, Seq: e.Seq} })
+	return e.alt
 }
 
 // Frame returns the event's push frame, made at the first call.
@@ -89,25 +105,26 @@ const maxListed = 1024
 func (e *Event) append(dst []byte) []byte {
 	dst = append(dst, byte(e.Kind), e.KickType)
 	for _, n := range []uint64{uint64(e.Except.UID), uint64(e.Except.Inst), uint64(e.Target.UID), uint64(e.Target.Inst),
-		uint64(e.NewInst), uint64(e.Log), uint64(e.Seq), uint64(len(e.Only)), uint64(len(e.Not))} {
+		uint64(e.NewInst), uint64(e.Log), uint64(e.Seq), uint64(len(e.Only)), uint64(len(e.Not)), uint64(len(e.AltTo)),
+		uint64(len(e.AltItem))} {
 		dst = binary.AppendUvarint(dst, n)
 	}
-	for _, list := range [][]int64{e.Only, e.Not} {
+	for _, list := range [][]int64{e.Only, e.Not, e.AltTo} {
 		for _, uid := range list {
 			dst = binary.AppendUvarint(dst, uint64(uid))
 		}
 	}
-	return append(dst, e.Item...)
+	return append(append(dst, e.AltItem...), e.Item...)
 }
 
-// decode reads what append wrote; the item aliases b.
+// decode reads what append wrote; the items alias b.
 func decode(b []byte) (*Event, error) {
 	if len(b) < 2 {
 		return nil, errShort
 	}
 	e := &Event{Kind: Kind(b[0]), KickType: b[1]}
 	b = b[2:]
-	var n [9]uint64
+	var n [11]uint64
 	for i := range n {
 		v, size := binary.Uvarint(b)
 		if size <= 0 {
@@ -118,10 +135,10 @@ func decode(b []byte) (*Event, error) {
 	e.Except = Device{int64(n[0]), uint32(n[1])}
 	e.Target = Device{int64(n[2]), uint32(n[3])}
 	e.NewInst, e.Log, e.Seq = uint32(n[4]), int64(n[5]), int64(n[6])
-	if n[7] > maxListed || n[8] > maxListed {
+	if n[7] > maxListed || n[8] > maxListed || n[9] > maxListed {
 		return nil, errShort
 	}
-	for i, list := range []*[]int64{&e.Only, &e.Not} {
+	for i, list := range []*[]int64{&e.Only, &e.Not, &e.AltTo} {
 		for range n[7+i] {
 			v, size := binary.Uvarint(b)
 			if size <= 0 {
@@ -130,6 +147,9 @@ func decode(b []byte) (*Event, error) {
 			*list, b = append(*list, int64(v)), b[size:]
 		}
 	}
-	e.Item = b
+	if n[10] > uint64(len(b)) {
+		return nil, errShort
+	}
+	e.AltItem, e.Item = b[:n[10]], b[n[10]:]
 	return e, nil
 }

@@ -153,7 +153,7 @@ func (h *Hub) Each(t Topic, fn func(Subscriber)) {
 // one topic by one goroutine keep their order.
 func (h *Hub) Publish(t Topic, e *Event) {
 	h.PublishLocal(t, e)
-	h.bus.Publish(string(t), e.append(make([]byte, 0, len(e.Item)+64)))
+	h.bus.Publish(string(t), e.append(make([]byte, 0, len(e.Item)+len(e.AltItem)+64)))
 }
 
 // PublishLocal hands e to this node's subscribers only.
@@ -179,8 +179,8 @@ func (h *Hub) local(t Topic, e *Event) {
 		return
 	}
 	h.Each(t, func(s Subscriber) {
-		if e.Concerns(s.Device()) {
-			s.Offer(e)
+		if d := s.Device(); e.Concerns(d) {
+			s.Offer(e.as(d.UID))
 		}
 	})
 }

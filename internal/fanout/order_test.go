@@ -202,3 +202,33 @@ func TestOrderBounds(t *testing.T) {
 		t.Fatal("an account left out got the event")
 	}
 }
+
+// Ensure that what is personal about an event reaches the accounts meant, on
+// this node and on others.
+func TestAlternative(t *testing.T) {
+	here, there := &wire{}, &wire{}
+	hub, sender := fanout.NewHub(here, slog.New(slog.DiscardHandler)), fanout.NewHub(there, slog.New(slog.DiscardHandler))
+	var got [2]string
+	for i := range got {
+		hub.Join(fanout.Group(1), &taker{uid: int64(i), item: &got[i]})
+	}
+	e := &fanout.Event{Item: []byte("all"), AltItem: []byte("mine"), AltTo: []int64{1}}
+	sender.Publish(fanout.Group(1), e)
+	here.handler(string(fanout.Group(1)), there.sent[0])
+	if got != [2]string{"all", "mine"} {
+		t.Fatal("from another node:", got)
+	}
+	got = [2]string{}
+	hub.Publish(fanout.Group(1), e)
+	if got != [2]string{"all", "mine"} {
+		t.Fatal("on this node:", got)
+	}
+}
+
+type taker struct {
+	uid  int64
+	item *string
+}
+
+func (k *taker) Device() fanout.Device { return fanout.Device{UID: k.uid} }
+func (k *taker) Offer(e *fanout.Event) { *k.item = string(e.Item) }

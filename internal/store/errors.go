@@ -9,7 +9,9 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// isConflict reports errors after which the same transaction may succeed.
+// IsConflict reports errors after which the same transaction may succeed.
+func IsConflict(err error) bool { return isConflict(err) }
+
 func isConflict(err error) bool {
 	if err == nil {
 		return false

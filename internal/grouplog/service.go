@@ -1,0 +1,204 @@
+package grouplog
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"imserver/internal/account"
+	"imserver/internal/annotation"
+	"imserver/internal/command"
+	"imserver/internal/config"
+	"imserver/internal/fanout"
+	"imserver/internal/group"
+	"imserver/internal/ratelimit"
+	"imserver/internal/store"
+)
+
+// Groups is what the log asks the groups; *group.Directory does it. Members of
+// a topic are asked for with its community's number.
+type Groups interface {
+	Group(ctx context.Context, app uint32, id string) (*group.Info, error)
+	ByGID(ctx context.Context, gid int64) (*group.Info, error)
+	Member(ctx context.Context, gid, uid int64) (*group.Member, error)
+	MembersOf(ctx context.Context, gid int64, uids []int64) (map[int64]*group.Member, error)
+	Members(ctx context.Context, gid, after int64, limit int) ([]group.Member, error)
+}
+
+// Rooms sends to live rooms, which have no log.
+type Rooms interface {
+	Send(ctx context.Context, call *command.Call, g *group.Info, m *Message) (any, error)
+}
+
+// Guard is asked before a message is stored, and may change or refuse it; it
+// must not keep m.
+type Guard interface {
+	BeforeGroupMessage(ctx context.Context, call *command.Call, g *group.Info, m *Message) (changed bool, err error)
+	AfterGroupMessage(app *config.App, g *group.Info, sender *account.Account, m *Message)
+}
+
+// Options of a Service; Limiter, Rooms and Guard may be nil.
+type Options struct {
+	DB          *store.DB
+	Accounts    *account.Directory
+	Groups      Groups
+	Hub         *fanout.Hub
+	Annotations *annotation.Store
+	Limiter     ratelimit.Limiter
+	Rooms       Rooms
+	Guard       Guard
+	Apps        func(app uint32) *config.App
+	Now         func() time.Time
+	Log         *slog.Logger
+	Metrics     prometheus.Registerer
+	// Writers is how many commits may be under way at once: 1 on SQLite.
+	Writers int
+}
+
+// Service does the commands about group messages. It is the groups' Log and
+// the Filler of the fan-out.
+type Service struct {
+	Options
+	log      *store.Batcher[*draft]
+	appended prometheus.Counter
+}
+
+// NewService makes the service and starts its writers.
+func NewService(ctx context.Context, o Options) (*Service, error) {
+	w := &writer{db: o.DB, now: o.Now}
+	if o.DB.Dialect == store.SQLite {
+		o.Writers = 1
+		if err := w.prepare(ctx); err != nil {
+			return nil, err
+		}
+	} else if o.Writers == 0 {
+		o.Writers = 2
+	}
+	f, kind := promauto.With(o.Metrics), prometheus.Labels{"kind": "group"}
+	s := &Service{Options: o, appended: f.NewCounter(prometheus.CounterOpts{Namespace: "imserver", Name: "messages_appended_total",
+		Help: "Messages stored.", ConstLabels: kind})}
+	s.log = store.NewBatcher(store.BatchOptions{
+		Writers: o.Writers,
+		Sizes: f.NewHistogram(prometheus.HistogramOpts{Namespace: "imserver", Name: "append_batch_size",
+			Help: "Messages per commit.", Buckets: prometheus.ExponentialBuckets(1, 2, 10), ConstLabels: kind}),
+		Seconds: f.NewHistogram(prometheus.HistogramOpts{Namespace: "imserver", Name: "append_seconds",
+			Help: "Time of one commit of messages.", Buckets: prometheus.ExponentialBuckets(0.0002, 2, 14), ConstLabels: kind}),
+	}, w.append)
+	return s, nil
+}
+
+// Stop commits what waits and ends the writers, at the latest when ctx ends.
+func (s *Service) Stop(ctx context.Context) error { return s.log.Stop(ctx) }
+
+// handle registers fn under both service names (protocol 03 §1.1).
+func handle[Req, Ans any](t *command.Table, name string, access command.Access, fn func(context.Context, *command.Call, *Req) (Ans, error)) {
+	for _, svc := range [2]string{"group_open_http_svc.", "million_group_open_http_svc."} {
+		command.Handle(t, svc+name, access, fn)
+	}
+}
+
+// Register adds the commands to the table.
+func (s *Service) Register(t *command.Table) {
+	handle(t, "send_group_msg", command.Users|command.Ordered, s.send)
+	handle(t, "group_msg_get", command.Users, s.history)
+	handle(t, "msg_read_report", command.Users, s.readReport)
+	handle(t, "group_msg_recall", command.Users, s.recall)
+	handle(t, "delete_group_ramble_msg_by_seq", command.Users, s.remove)
+	handle(t, "batch_get_group_notify", command.Users, s.recalls)
+	handle(t, "get_group_notify", command.Users, s.recallsOfOne)
+	handle(t, "group_msg_receipt", command.Users, s.sendReceipts)
+	handle(t, "get_group_msg_receipt", command.Users, s.receipts)
+	handle(t, "get_group_msg_receipt_detail", command.Users, s.receiptMembers)
+	handle(t, "get_group_msg_receipts_by_users", command.Users, s.receiptsOf)
+	handle(t, "pin_message", command.Users, s.pin)
+	handle(t, "unpin_message", command.Users, s.unpin)
+	handle(t, "get_pinned_messages", command.Users, s.pinned)
+	command.Handle(t, "openim.modify_group_msg", command.Users, s.modify)
+	const ext = "openim_msg_ext_http_svc."
+	command.Handle(t, ext+"group_set_key_values", command.Users|command.Once, s.setExtensions)
+	command.Handle(t, ext+"group_get_key_values", command.Users, s.extensions)
+	command.Handle(t, ext+"group_reaction_add", command.Users|command.Once, s.react)
+	command.Handle(t, ext+"group_reaction_del", command.Users|command.Once, s.unreact)
+	command.Handle(t, ext+"group_reaction_multi_stat", command.Users, s.reactions)
+	command.Handle(t, ext+"group_reaction_iterate", command.Users, s.reactors)
+}
+
+// Codes of group messages (protocol 03 §17).
+const (
+	codeMuted         = 10017
+	codeNotFound      = 10030 // message to recall not found
+	codeTooLate       = 10031 // recall after the author's time
+	codeNotRecallable = 10032
+	codeNoRecall      = 10041 // recall is switched off
+	codeReceiptSize   = 10060 // group too large for receipts
+	codeReceiptOnline = 10061
+	codeReceiptNone   = 10062 // message without receipts
+	codeTooManyPins   = 10070
+	codeModifyNone    = 20026
+	codeModifyRace    = 20027
+)
+
+var (
+	errNoPermission = command.Err(group.CodeNoPermission, "the group does not allow this to the caller")
+	errNoGroup      = command.Err(group.CodeNoGroup, "the group does not exist")
+	errNotMember    = command.Err(group.CodeNoPermission, "not a member of the group")
+	errBadSeq       = command.Err(group.CodeBadParameter, "a sequence is out of range")
+)
+
+// place finds the log that GroupId and TopicId name (protocol 03 §1.1). lite
+// and REST callers may give the topic's ID alone.
+func (s *Service) place(ctx context.Context, app uint32, groupID, topicID string) (place, error) {
+	id := groupID
+	if topicID != "" {
+		id = topicID
+	}
+	g, err := s.Groups.Group(ctx, app, id)
+	if err != nil {
+		return place{}, err
+	}
+	p, err := s.placeOf(ctx, g)
+	if err != nil {
+		return place{}, err
+	}
+	if topicID != "" && (g.Kind != group.Topic || groupID != "" && groupID != p.home.ID && groupID != topicID) {
+		return place{}, errNoGroup // a topic of another community
+	}
+	return p, nil
+}
+
+// placeOf completes a group or topic.
+func (s *Service) placeOf(ctx context.Context, g *group.Info) (p place, err error) {
+	p = place{Info: g, home: g}
+	if g.Kind == group.Topic {
+		if p.home, err = s.Groups.ByGID(ctx, g.Parent); err != nil {
+			return p, err
+		}
+	}
+	app := s.Apps(g.App)
+	if app == nil {
+		return p, errNoGroup
+	}
+	p.unread = g.Kind.Settings(app).Unread
+	return p, nil
+}
+
+// entered is place for a member; 10007 for others.
+func (s *Service) entered(ctx context.Context, call *command.Call, groupID, topicID string) (place, *group.Member, error) {
+	p, err := s.place(ctx, call.App.SDKAppID, groupID, topicID)
+	if err != nil {
+		return p, nil, err
+	}
+	m, err := s.Groups.Member(ctx, p.home.GID, call.UID)
+	return p, m, err
+}
+
+// topic is the hub topic that carries the log's events.
+func (p place) topic() fanout.Topic { return fanout.Group(p.HubID()) }
+
+func deviceOf(call *command.Call) fanout.Device { return fanout.Device{UID: call.UID, Inst: call.Inst} }
+
+// low is the unix second before which messages are past their retention.
+func (s *Service) low(app *config.App) int64 { return s.Now().Add(-app.Retention).Unix() }

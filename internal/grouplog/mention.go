@@ -103,10 +103,10 @@ func scanAt(rows *sql.Rows, r *atRow) error {
 	return rows.Scan(&r.log, &r.seq, &r.uid, &r.sender, &r.random, &r.at)
 }
 
-// Missed returns the event items of the newest unread mentions of a user, at
-// most 100, oldest first, for openim.getmsg (protocol 02 §13.1). $3 finds those
-// of everybody by the groups that the user is in.
-func (s *Service) Missed(ctx context.Context, call *command.Call) ([]json.RawMessage, error) {
+// Missed returns the event items of the newest unread mentions of a user since
+// a unix second, at most 100, oldest first, for openim.getmsg (protocol 02
+// §13.1). Those of everybody are found by the groups that the user is in.
+func (s *Service) Missed(ctx context.Context, call *command.Call, since int64) ([]json.RawMessage, error) {
 	const fields = `SELECT a.log, a.seq, a.uid, a.sender, a.random, a.at FROM group_at a `
 	rows, err := store.Collect(ctx, s.DB.Read, scanAt, fields+`LEFT JOIN group_members m ON m.gid = a.log AND m.uid = $1
 		LEFT JOIN topic_members t ON t.tid = a.log AND t.uid = $1
@@ -116,7 +116,7 @@ func (s *Service) Missed(ctx context.Context, call *command.Call) ([]json.RawMes
 		UNION `+fields+`JOIN group_logs l ON l.log = a.log JOIN group_members m ON m.gid = l.hub AND m.uid = $1
 		LEFT JOIN topic_members t ON t.tid = a.log AND t.uid = $1
 		WHERE a.uid = 0 AND l.hub <> l.log AND a.at >= $2 AND a.sender <> $1 AND a.at >= m.joined_at AND a.seq > COALESCE(t.read_seq, 0)`+notDropped+`
-		ORDER BY 6 DESC, 2 DESC LIMIT $3`, call.UID, s.low(call.App), maxMissed)
+		ORDER BY 6 DESC, 2 DESC LIMIT $3`, call.UID, max(since, s.low(call.App)), maxMissed)
 	if err != nil {
 		return nil, fmt.Errorf("grouplog: mentions: %w", err)
 	}
@@ -148,28 +148,26 @@ func (s *Service) Missed(ctx context.Context, call *command.Call) ([]json.RawMes
 	return items, nil
 }
 
-// Dropped is a mention that a client has done away with, by its tip's numbers.
-type Dropped struct{ Seq, Random int64 }
-
-// DropMentions removes mentions of a user (openim.deletemsg, protocol 02
-// §13.1). Unknown ones are ignored. At most 500.
-func (s *Service) DropMentions(ctx context.Context, uid int64, list []Dropped) error {
+// DropMentions removes mentions of a user, each named by its tip's sequence
+// and random (openim.deletemsg, protocol 02 §13.1). Unknown ones are ignored.
+// At most 500.
+func (s *Service) DropMentions(ctx context.Context, uid int64, list [][2]int64) error {
 	if len(list) == 0 {
 		return nil
 	}
 	now := s.Now().Unix()
-	return s.DB.Tx(ctx, func(tx *sql.Tx) error {
-		query, args := []byte(`INSERT INTO group_at_dropped (uid, at, seq, random) VALUES `), []any{uid, now}
-		for i, d := range list {
-			if i > 0 {
-				query = append(query, ',')
-			}
-			query = fmt.Appendf(query, "($1,$2,$%d,$%d)", 2*i+3, 2*i+4)
-			args = append(args, d.Seq, d.Random)
+	query, args := []byte(`INSERT INTO group_at_dropped (uid, at, seq, random) VALUES `), []any{uid, now}
+	for i, d := range list {
+		if i > 0 {
+			query = append(query, ',')
 		}
-		_, err := tx.ExecContext(ctx, string(query)+` ON CONFLICT (uid, seq, random) DO NOTHING`, args...)
-		return err
-	})
+		query = fmt.Appendf(query, "($1,$2,$%d,$%d)", 2*i+3, 2*i+4)
+		args = append(args, d[0], d[1])
+	}
+	if _, err := s.DB.Write.ExecContext(ctx, string(query)+` ON CONFLICT (uid, seq, random) DO NOTHING`, args...); err != nil {
+		return fmt.Errorf("grouplog: drop mentions: %w", err)
+	}
+	return nil
 }
 
 // mentionsOf returns the AtInfoList of each log for a viewer: unread mentions,

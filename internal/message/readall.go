@@ -3,6 +3,7 @@ package message
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"fmt"
 
 	"imserver/internal/account"
@@ -38,6 +39,13 @@ type GroupReadResult struct {
 
 // UseGroups tells the service of the groups' log. Call it before traffic starts.
 func (s *Service) UseGroups(g Groups) { s.groups = g }
+
+// Events returns event items of other domains that a user may have missed
+// since a unix second, 0 on a first login, for openim.getmsg (protocol 02 §6).
+type Events func(ctx context.Context, call *command.Call, since int64) ([]json.RawMessage, error)
+
+// UseEvents adds missed events to openim.getmsg. Call it before traffic starts.
+func (s *Service) UseEvents(fn Events) { s.events = append(s.events, fn) }
 
 type readAllRequest struct {
 	C2CReadAllMsg int

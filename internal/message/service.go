@@ -70,6 +70,7 @@ type Service struct {
 	Options
 	log      *store.Batcher[*draft]
 	groups   Groups // nil while there are none
+	events   []Events
 	appended prometheus.Counter
 	pushed   *expirable.LRU[identity, struct{}] // messages this node has pushed
 }

@@ -89,9 +89,25 @@ func (s *Service) sync(ctx context.Context, call *command.Call, req *syncRequest
 		}
 	}
 	if ans.SyncFlag == 2 {
-		ans.C2CPairUnreadCount, err = s.unreadCounts(ctx, call.UID, low)
+		if ans.C2CPairUnreadCount, err = s.unreadCounts(ctx, call.UID, low); err != nil {
+			return nil, err
+		}
+		ans.EventArray, err = s.missedEvents(ctx, call, secondOf(position))
 	}
 	return ans, err
+}
+
+// missedEvents gathers what other domains have for the user.
+func (s *Service) missedEvents(ctx context.Context, call *command.Call, since int64) ([]json.RawMessage, error) {
+	items := []json.RawMessage{}
+	for _, fn := range s.events {
+		list, err := fn(ctx, call, since)
+		if err != nil {
+			return nil, err
+		}
+		items = append(items, list...)
+	}
+	return items, nil
 }
 
 // revokeInSync is a missed revoke notice as getmsg lists hold it (protocol 02 §6).

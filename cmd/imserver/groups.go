@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"imserver/internal/annotation"
 	"imserver/internal/command"
 	"imserver/internal/fanout"
 	"imserver/internal/group"
@@ -21,15 +20,15 @@ const patience = 200 * time.Millisecond
 
 // wireGroups makes the groups and their log, and joins them to the messages
 // and to each other.
-func (n *node) wireGroups(ctx context.Context, annotations *annotation.Store, now func() time.Time) error {
+func (n *node) wireGroups(ctx context.Context, now func() time.Time) error {
 	directory := group.NewDirectory(n.db, n.hub)
-	var limiter ratelimit.Limiter = ratelimit.NewLocal(nil)
+	var limiter ratelimit.Limiter = ratelimit.NewLocal(ratelimit.System{})
 	if n.redis != nil {
 		limiter = ratelimit.NewRedis(n.redis, ratelimit.RedisOptions{Registerer: n.metrics, Log: n.log})
 	}
 	var err error
 	n.groupLog, err = grouplog.NewService(ctx, grouplog.Options{DB: n.db, Accounts: n.accounts, Groups: directory, Hub: n.hub,
-		Annotations: annotations, Limiter: limiter, Apps: n.config.App, Now: now, Log: n.log, Metrics: n.metrics})
+		Annotations: n.notes, Limiter: limiter, Apps: n.config.App, Now: now, Log: n.log, Metrics: n.metrics})
 	if err != nil {
 		return fmt.Errorf("group log: %w", err)
 	}
@@ -37,7 +36,9 @@ func (n *node) wireGroups(ctx context.Context, annotations *annotation.Store, no
 		fanout.NewOrder(n.hub, n.groupLog.Filler(), patience, n.log)
 	}
 	n.groups = group.NewService(group.Options{DB: n.db, Accounts: n.accounts, Groups: directory, Hub: n.hub, Messages: n.groupLog, Now: now, Log: n.log})
-	n.sessions.OnArrive(func(ctx context.Context, call *command.Call, ses *session.Session) { n.groups.Arrive(ctx, call, ses.UID) })
+	n.sessions.OnArrive(func(ctx context.Context, call *command.Call, ses *session.Session) {
+		n.groups.Arrive(ctx, call, ses.UID)
+	})
 	n.messages.UseGroups(n.groupLog)
 	n.messages.UseEvents(func(ctx context.Context, call *command.Call, since int64) ([]json.RawMessage, error) {
 		return directory.Missed(ctx, call.UID, since)

@@ -22,10 +22,12 @@ import (
 	"imserver/internal/conversation"
 	"imserver/internal/fanout"
 	"imserver/internal/gateway"
+	"imserver/internal/group"
+	"imserver/internal/grouplog"
 	"imserver/internal/language"
 	"imserver/internal/message"
-	"imserver/internal/push"
 	"imserver/internal/profile"
+	"imserver/internal/push"
 	"imserver/internal/relation"
 	"imserver/internal/rest"
 	"imserver/internal/session"
@@ -47,6 +49,8 @@ type node struct {
 	sessions *session.Service
 	messages *message.Service
 	notes    *annotation.Store
+	groups   *group.Service
+	groupLog *grouplog.Service
 	gateway  *gateway.Server
 	rest     *rest.Door
 }
@@ -111,7 +115,10 @@ func (n *node) wire(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("messages: %w", err)
 	}
-	conversations := conversation.NewService(n.db, n.accounts, n.hub, now, n.messages)
+	if err := n.wireGroups(ctx, now); err != nil {
+		return err
+	}
+	conversations := conversation.NewService(n.db, n.accounts, n.hub, now, n.messages, n.groups)
 
 	n.sessions.Register(n.table)
 	session.RegisterCloud(n.table)
@@ -167,6 +174,9 @@ func (n *node) ready(ctx context.Context) error {
 func (n *node) close(ctx context.Context) {
 	if err := n.messages.Stop(ctx); err != nil {
 		n.log.Error("messages were still being written", "err", err)
+	}
+	if err := n.groupLog.Stop(ctx); err != nil {
+		n.log.Error("group messages were still being written", "err", err)
 	}
 	_ = n.bus.Close() // nothing is left to do about it
 	_ = n.db.Close()

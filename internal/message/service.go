@@ -88,7 +88,7 @@ func NewService(ctx context.Context, o Options) (*Service, error) {
 	}
 	f := promauto.With(o.Metrics)
 	s := &Service{Options: o, pushed: expirable.NewLRU[identity, struct{}](pushedCount, nil, pushedTTL), appended: f.NewCounter(prometheus.CounterOpts{Namespace: "imserver", Name: "messages_appended_total",
-		Help: "One-to-one messages stored.", ConstLabels: prometheus.Labels{"kind": "c2c"}})}
+		Help: "Messages stored.", ConstLabels: prometheus.Labels{"kind": "c2c"}})}
 	s.log = store.NewBatcher(store.BatchOptions{
 		Writers: o.Writers,
 		Sizes: f.NewHistogram(prometheus.HistogramOpts{Namespace: "imserver", Name: "append_batch_size",

@@ -48,35 +48,8 @@ type input struct {
 
 func newInput(nc net.Conn) *input {
 	in := &input{nc: nc}
-	if tcp, ok := nc.(*net.TCPConn); ok {
-		if raw, err := tcp.SyscallConn(); err == nil {
-			in.raw, in.take = raw, in.takeReady
-		}
-	}
+	in.listenReady()
 	return in
-}
-
-// takeReady reads what the kernel has; false makes the runtime wait for more.
-func (in *input) takeReady(fd uintptr) bool {
-	if in.buf == nil {
-		in.buf = inputs.Get().(*[inputSize]byte)
-	}
-	var n int
-	for {
-		n, in.err = syscall.Read(int(fd), in.buf[:])
-		if in.err != syscall.EINTR {
-			break
-		}
-	}
-	if in.err == syscall.EAGAIN {
-		in.release()
-		return false
-	}
-	in.w = max(n, 0)
-	if n == 0 && in.err == nil {
-		in.err = io.EOF
-	}
-	return true
 }
 
 func (in *input) release() {

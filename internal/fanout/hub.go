@@ -47,6 +47,7 @@ const shardCount = 64
 // Hub knows the subscribers of this node by topic.
 type Hub struct {
 	bus    bus.Bus
+	alone  bool // no other node exists
 	log    *slog.Logger
 	seed   maphash.Seed
 	shards [shardCount]hubShard
@@ -66,6 +67,7 @@ func NewHub(b bus.Bus, log *slog.Logger) *Hub {
 	for i := range h.shards {
 		h.shards[i].topics = map[Topic]map[Subscriber]struct{}{}
 	}
+	_, h.alone = b.(bus.Local)
 	b.Listen(h.receive, h.reset)
 	return h
 }
@@ -153,7 +155,9 @@ func (h *Hub) Each(t Topic, fn func(Subscriber)) {
 // one topic by one goroutine keep their order.
 func (h *Hub) Publish(t Topic, e *Event) {
 	h.PublishLocal(t, e)
-	h.bus.Publish(string(t), e.append(make([]byte, 0, len(e.Item)+len(e.AltItem)+64)))
+	if !h.alone {
+		h.bus.Publish(string(t), e.append(make([]byte, 0, len(e.Item)+len(e.AltItem)+64)))
+	}
 }
 
 // PublishLocal hands e to this node's subscribers only.
@@ -188,6 +192,25 @@ func (h *Hub) local(t Topic, e *Event) {
 // Push is Publish of an event item to all devices of an account but one.
 func (h *Hub) Push(uid int64, item []byte, except Device) {
 	h.Publish(User(uid), &Event{Item: item, Except: except})
+}
+
+// Reaches reports whether an event to an account may reach a device other than
+// except. When it may not, the event need not be made: mostly the
+// device that sends is the account's only one.
+func (h *Hub) Reaches(uid int64, except Device) bool {
+	if !h.alone {
+		return true // other nodes' devices are not known here
+	}
+	t := User(uid)
+	sh := h.shard(t)
+	sh.mu.RLock()
+	defer sh.mu.RUnlock()
+	for s := range sh.topics[t] {
+		if s.Device() != except {
+			return true
+		}
+	}
+	return false
 }
 
 // Hear subscribes the node itself to a topic that carries notes between

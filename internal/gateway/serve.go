@@ -64,7 +64,7 @@ func (c *Conn) handle(frame *[]byte, size int64) {
 		c.runOrdered(r)
 		return
 	}
-	go c.serve(r)
+	c.server.workers.do(job{c, &r})
 }
 
 // begin counts a command in flight; it waits while there are too many.
@@ -93,7 +93,7 @@ func (c *Conn) end() {
 	}
 }
 
-// runOrdered queues r for the one goroutine that starts ordered commands.
+// runOrdered queues r for the one worker that starts ordered commands.
 func (c *Conn) runOrdered(r request) {
 	c.mu.Lock()
 	c.ordered = append(c.ordered, r)
@@ -103,20 +103,23 @@ func (c *Conn) runOrdered(r request) {
 	if !start {
 		return
 	}
-	go func() {
-		for {
-			c.mu.Lock()
-			if len(c.ordered) == 0 {
-				c.running, c.ordered = false, nil
-				c.mu.Unlock()
-				return
-			}
-			r := c.ordered[0]
-			c.ordered = c.ordered[1:]
+	c.server.workers.do(job{c: c})
+}
+
+// serveOrdered serves the ordered commands until none waits.
+func (c *Conn) serveOrdered() {
+	for {
+		c.mu.Lock()
+		if len(c.ordered) == 0 {
+			c.running, c.ordered = false, nil
 			c.mu.Unlock()
-			c.serve(r)
+			return
 		}
-	}()
+		r := c.ordered[0]
+		c.ordered = c.ordered[1:]
+		c.mu.Unlock()
+		c.serve(r)
+	}
 }
 
 // serve runs one command and replies, at once or when its commit is done.

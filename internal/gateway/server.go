@@ -56,6 +56,7 @@ type Server struct {
 	metrics  *metrics
 	upgrader websocket.Upgrader
 	replays  *replays
+	workers  *workers
 
 	nextID   atomic.Uint64
 	draining atomic.Bool
@@ -68,7 +69,7 @@ type Server struct {
 func New(o Options, apps Apps, table *command.Table, sessions *session.Service, hub *fanout.Hub, reg prometheus.Registerer, log *slog.Logger) *Server {
 	s := &Server{
 		opts: o, apps: apps, table: table, sessions: sessions, hub: hub, log: log, metrics: newMetrics(reg),
-		replays: newReplays(),
+		replays: newReplays(), workers: newWorkers(),
 		conns:   map[*Conn]struct{}{}, byAddr: map[netip.Prefix]int{},
 	}
 	s.upgrader = websocket.Upgrader{

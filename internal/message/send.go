@@ -197,13 +197,13 @@ type delivery struct {
 // others (protocol 02 §5).
 func (s *Service) deliver(app uint32, m *Message, sender, receiver *account.Account, how delivery) {
 	discarded := m.Flags&flagDiscarded != 0
-	if !discarded {
+	if !discarded && s.Hub.Reaches(receiver.UID, how.device) {
 		s.Hub.Push(receiver.UID, m.pushItem(sender, receiver, toReceiver), how.device)
 	}
 	switch {
 	case how.changed:
 		s.Hub.Push(sender.UID, m.pushItem(sender, receiver, toSenderChanged), fanout.Device{})
-	case how.sync && sender.UID != receiver.UID:
+	case how.sync && sender.UID != receiver.UID && s.Hub.Reaches(sender.UID, how.device):
 		s.Hub.Push(sender.UID, m.pushItem(sender, receiver, toSender), how.device)
 	}
 	notice := Notice{App: app, From: sender, To: receiver, Message: m}

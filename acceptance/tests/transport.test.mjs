@@ -101,7 +101,7 @@ engines('transport', {}, ({ test }) => {
   test('unknown commands answer 60009, with any name', async (world) => {
     const raw = await world.raw({ login: world.id('alice') });
     for (const name of ['nonsense.command', 'openim', 'openim.', '.', 'openim.sendmsg2', 'x'.repeat(10000), '__proto__.constructor', 'ÜÖ.世界']) {
-      const answer = await raw.request(name);
+      const answer = await raw.request(name).catch(() => ({ ErrorCode: 'no answer' }));
       assert.deepEqual([answer.ActionStatus, answer.ErrorCode], ['FAIL', 60009], name.slice(0, 40));
       assert.notEqual(answer.ErrorInfo, '');
     }

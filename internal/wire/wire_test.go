@@ -42,6 +42,16 @@ func TestDecodeTolerates(t *testing.T) {
 	}
 }
 
+// Ensure a command name of any length reaches the table, so that it is
+// answered as unknown: the sender waits for an answer.
+func TestDecodeKeepsLongNames(t *testing.T) {
+	name := strings.Repeat("x", 10_000)
+	head, _, err := wire.Decode([]byte(`{"head":{"servcmd":"` + name + `","seq":1},"body":{}}`))
+	if err != nil || head.Command != name {
+		t.Errorf("command of %d bytes, err = %v", len(head.Command), err)
+	}
+}
+
 func TestDecodeRefuses(t *testing.T) {
 	for name, tt := range map[string]struct {
 		frame string

@@ -10,10 +10,12 @@ SERVICES := scripts/services.sh up && eval "$$(scripts/services.sh env)"
 
 FUZZTIME  ?= 20s
 BENCHTIME ?= 1s
+BENCHSECONDS ?= 5
+BENCHDEVICES ?= 2000
 SUITES    ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test unit acceptance compat lint vuln bench faults fuzz ci docker clean
+.PHONY: help run build test unit acceptance compat lint vuln bench microbench faults fuzz ci docker clean
 
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,7 +24,8 @@ help: ## List the verbs
 	@echo "  SUITES='a b'     acceptance: only test files whose name contains a or b"
 	@echo "  SHORT=1          faults: the short form, as CI runs it"
 	@echo "  FUZZTIME=20s     fuzz: time for each target"
-	@echo "  BENCHTIME=1s     bench: time for each benchmark"
+	@echo "  BENCHTIME=1s     microbench: time for each benchmark"
+	@echo "  BENCHSECONDS=5   bench: time for each measurement; BENCHDEVICES=2000 for storms"
 
 run: ## Start a server on 127.0.0.1:8080 with its data in ./data
 	$(GO) run ./cmd/imserver
@@ -54,11 +57,11 @@ lint: ## Check formatting, go.mod, go vet and staticcheck
 vuln: ## Check the dependencies against the Go vulnerability database (needs the internet)
 	$(TOOL) govulncheck ./...
 
-bench: ## Run the Go benchmarks
-	$(SERVICES) && $(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./...
+bench: ## Measure both engines against bare limits, write docs/performance.md's tables
+	$(SERVICES) && $(GO) run ./bench/suite -seconds $(BENCHSECONDS) -devices $(BENCHDEVICES)
 
-faults: ## Break a cluster under load and compare what was acknowledged with what can be read (SHORT=1: a minute)
-	$(SERVICES) && $(GO) run ./faults $(if $(SHORT),-short)
+microbench: ## Run the Go benchmarks
+	$(SERVICES) && $(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./...
 
 fuzz: ## Run every fuzz target for FUZZTIME
 	@for package in $$($(GO) list ./...); do \

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -12,7 +13,7 @@ import (
 
 // Target is the server under load.
 type Target struct {
-	URL string // what proxyServer says, ws://host:port
+	URL string // what proxyServer says, ws://host:port; several nodes by commas
 	App uint32
 	Key string
 }
@@ -20,6 +21,13 @@ type Target struct {
 // Ticket signs a ticket for a user, good for a day.
 func (t Target) Ticket(user string) (string, error) {
 	return usersig.Sign(t.Key, usersig.Ticket{UserID: user, SDKAppID: t.App, IssuedAt: time.Now().Unix(), Lifetime: 86400})
+}
+
+// Node returns the target with the address of one of its nodes, in turn.
+func (t Target) Node(i int) Target {
+	nodes := strings.Split(t.URL, ",")
+	t.URL = nodes[i%len(nodes)]
+	return t
 }
 
 // Device is a logged-in SDK instance.
@@ -189,7 +197,7 @@ func OpenAll(t Target, prefix string, n, width int, onPush func(i int) func(doc 
 		wg.Add(1)
 		go func() {
 			defer func() { <-gate; wg.Done() }()
-			d, err := NewDevice(t, prefix+strconv.Itoa(i))
+			d, err := NewDevice(t.Node(i), prefix+strconv.Itoa(i))
 			if err == nil {
 				var handler func([]byte, int64)
 				if onPush != nil {

@@ -39,7 +39,7 @@ func runLogin(ctx context.Context, r *runner, n int, exist, again bool) (*result
 	devices := make([]*loadgen.Device, n)
 	for i := range devices {
 		var err error
-		if devices[i], err = loadgen.NewDevice(r.target, fmt.Sprintf("%s%d", name, i)); err != nil {
+		if devices[i], err = loadgen.NewDevice(r.target.Node(i), fmt.Sprintf("%s%d", name, i)); err != nil {
 			return nil, err
 		}
 	}
@@ -99,7 +99,7 @@ func visit(r *runner, devices []*loadgen.Device, keep bool) error {
 			defer func() { <-gate }()
 			visitor := d
 			if !keep {
-				visitor, _ = loadgen.NewDevice(r.target, d.User) // worked for d
+				visitor, _ = loadgen.NewDevice(d.Target, d.User) // worked for d
 			}
 			err := visitor.Open(nil)
 			if err == nil && !keep {

@@ -32,7 +32,7 @@ func root() *cobra.Command {
 	r := &runner{}
 	cmd := &cobra.Command{Use: "imbench", Short: "Measure an imserver", SilenceUsage: true, SilenceErrors: true}
 	f := cmd.PersistentFlags()
-	f.StringVar(&r.target.URL, "url", "ws://127.0.0.1:8080", "the server, as proxyServer would name it")
+	f.StringVar(&r.target.URL, "url", "ws://127.0.0.1:8080", "the server, as proxyServer would name it; nodes of a cluster by commas")
 	f.Uint32Var(&r.target.App, "app", 1400000001, "SDKAppID")
 	f.StringVar(&r.target.Key, "key", os.Getenv("IMBENCH_KEY"), "the app's secret, to sign tickets with")
 	f.DurationVar(&r.duration, "duration", defaultDuration, "time to measure")
@@ -41,6 +41,6 @@ func root() *cobra.Command {
 	f.IntVar(&r.pid, "pid", -1, "process of the server, for its processor time and memory")
 	f.StringVar(&r.prefix, "prefix", "", "begin of the users' names (default: new ones for every run)")
 	f.BoolVar(&r.quiet, "quiet", false, "no progress on standard error")
-	cmd.AddCommand(connectCommand(r), loginCommand(r), c2cCommand(r), historyCommand(r), nullCommand(r))
+	cmd.AddCommand(connectCommand(r), loginCommand(r), c2cCommand(r), groupCommand(r), liveCommand(r), historyCommand(r), mixedCommand(r), nullCommand(r))
 	return cmd
 }

@@ -1,0 +1,132 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// key is the secret of the app under load.
+const key = "a-secret-of-the-benchmark"
+
+// nodes are server processes of one cluster.
+type nodes struct {
+	cmds      []*exec.Cmd
+	addresses []string
+	drop      func()
+	database  string
+}
+
+func (n *nodes) url() string {
+	var list []string
+	for _, a := range n.addresses {
+		list = append(list, "ws://"+a)
+	}
+	return strings.Join(list, ",")
+}
+
+// start runs count servers, on Postgres with a database of their own and on
+// Redis when there are several, else on SQLite.
+func (s *suite) start(count int, onPostgres bool) (*nodes, error) {
+	n := &nodes{drop: func() {}}
+	env := append(os.Environ(), "IMSERVER_APPS=1400000001:"+key, "IMSERVER_LOG_LEVEL=error", "IMSERVER_LIMITS_COMMAND_RATE=0", "IMSERVER_GROUP_RATE=0",
+		"IMSERVER_LIMITS_COMMAND_CONCURRENCY=64")
+	if onPostgres {
+		if err := s.database(n); err != nil {
+			return nil, err
+		}
+		env = append(env, "IMSERVER_DATABASE_URL="+n.database)
+	}
+	if count > 1 {
+		env = append(env, "IMSERVER_REDIS_URL="+s.redis)
+	}
+	for i := range count {
+		address, err := freeAddress()
+		if err != nil {
+			return nil, err
+		}
+		data, err := os.MkdirTemp(s.dir, "data")
+		if err != nil {
+			return nil, err
+		}
+		cmd := exec.Command(filepath.Join(s.dir, "imserver"))
+		cmd.Env = append(env, "IMSERVER_LISTEN="+address, "IMSERVER_DATA_DIR="+data)
+		cmd.Stderr = os.Stderr
+		if err := cmd.Start(); err != nil {
+			return nil, err
+		}
+		n.cmds, n.addresses = append(n.cmds, cmd), append(n.addresses, address)
+		if err := ready(address); err != nil {
+			n.stop()
+			return nil, fmt.Errorf("node %d: %w", i, err)
+		}
+	}
+	return n, nil
+}
+
+// stop ends the servers and drops their database.
+func (n *nodes) stop() {
+	for _, cmd := range n.cmds {
+		_ = cmd.Process.Signal(syscall.SIGTERM) // it may have ended
+	}
+	for _, cmd := range n.cmds {
+		_ = cmd.Wait()
+	}
+	n.drop()
+}
+
+// database makes an empty database and remembers how to drop it.
+func (s *suite) database(n *nodes) error {
+	ctx := context.Background()
+	conn, err := pgx.Connect(ctx, s.postgres)
+	if err != nil {
+		return err
+	}
+	name := fmt.Sprintf("imserver_bench_%d", time.Now().UnixNano())
+	if _, err := conn.Exec(ctx, "CREATE DATABASE "+name); err != nil {
+		return err
+	}
+	n.drop = func() {
+		_, _ = conn.Exec(ctx, "DROP DATABASE "+name+" WITH (FORCE)") // what is left does no harm
+		_ = conn.Close(ctx)
+	}
+	u, err := url.Parse(s.postgres)
+	if err != nil {
+		return err
+	}
+	u.Path = "/" + name
+	n.database = u.String()
+	return nil
+}
+
+func freeAddress() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = l.Close() }()
+	return l.Addr().String(), nil
+}
+
+func ready(address string) error {
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+		res, err := http.Get("http://" + address + "/readyz") //nolint:gosec // our own server
+		if err == nil {
+			_ = res.Body.Close()
+			if res.StatusCode == http.StatusOK {
+				return nil
+			}
+		}
+	}
+	return fmt.Errorf("%s is not ready", address)
+}

@@ -1,0 +1,239 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+)
+
+// table writes rows: what, the bare limit, the server, the ratio, the target.
+type table struct{ s *suite }
+
+func (s *suite) table(title string) table {
+	fmt.Fprintf(&s.out, "\n### %s\n\n| what | bare limit | server | ratio | target | |\n|---|---|---|---|---|---|\n", title)
+	return table{s}
+}
+
+// more is a row that should reach at least target times the bare limit.
+func (t table) more(what, unit string, bare, server, target float64) {
+	t.row(what, unit, bare, server, "≥", target, server >= target*bare)
+}
+
+// less is a row that should cost at most target times the bare limit.
+func (t table) less(what, unit string, bare, server, target float64) {
+	t.row(what, unit, bare, server, "≤", target, server <= target*bare)
+}
+
+func (t table) row(what, unit string, bare, server float64, sign string, target float64, met bool) {
+	fmt.Fprintf(&t.s.out, "| %s | %s %s | %s %s | %.2f | %s %.2f | %s |\n", what, figure(bare), unit, figure(server), unit, server/bare, sign, target, mark(met))
+}
+
+// plain is a row with a target of its own; sign says which way.
+func (t table) plain(what, unit string, server float64, sign string, target float64) {
+	met := server >= target
+	if sign == "≤" {
+		met = server <= target
+	}
+	fmt.Fprintf(&t.s.out, "| %s | | %s %s | | %s %s %s | %s |\n", what, figure(server), unit, sign, figure(target), unit, mark(met))
+}
+
+// note is a row without a target.
+func (t table) note(what, unit string, server float64) {
+	fmt.Fprintf(&t.s.out, "| %s | | %s %s | | | |\n", what, figure(server), unit)
+}
+
+func mark(met bool) string {
+	if met {
+		return "met"
+	}
+	return "**not met**"
+}
+
+// figure shows three digits or so.
+func figure(v float64) string {
+	switch {
+	case v >= 100:
+		return strconv.FormatFloat(v, 'f', 0, 64)
+	case v >= 10:
+		return strconv.FormatFloat(v, 'f', 1, 64)
+	}
+	return strconv.FormatFloat(v, 'f', 2, 64)
+}
+
+// sqlite measures the embedded engine, and what does not depend on the engine.
+func (s *suite) sqlite() error {
+	t := s.table("Embedded engine (SQLite, every commit synced)")
+	bare, err := s.yardstick("sqlite", "--dir", s.dir)
+	if err != nil {
+		return err
+	}
+	n, err := s.start(1, false)
+	if err != nil {
+		return err
+	}
+	defer n.stop()
+	many, err := s.bench(n, "c2c")
+	if err != nil {
+		return err
+	}
+	t.more("one-to-one, 20 pairs × 16 in flight, against 64-row commits", "/s", bare["rows64_rows_per_second"], many.Rate, 0.6)
+	if err := s.lone(t, n, bare["lone_commit_ms"]); err != nil {
+		return err
+	}
+	if err := s.logins(t, n); err != nil {
+		return err
+	}
+	if err := s.groups(t, n); err != nil {
+		return err
+	}
+	return s.idle()
+}
+
+// onPostgres measures the engine of production.
+func (s *suite) onPostgres() error {
+	t := s.table("Postgres, fsync on")
+	n, err := s.start(1, true)
+	if err != nil {
+		return err
+	}
+	defer n.stop()
+	bare, err := s.yardstick("postgres", "--database", n.database)
+	if err != nil {
+		return err
+	}
+	one := bare["one_row_rows_per_second"]
+	many, err := s.bench(n, "c2c")
+	if err != nil {
+		return err
+	}
+	t.more("one-to-one, 20 pairs × 16 in flight, against one-row commits of 20 sessions", "/s", one, many.Rate, 2)
+	t.note("the bare limit of 100-row commits", "rows/s", bare["hundred_rows_rows_per_second"])
+	t.note("server time of a message", "µs", many.PerOp)
+	few, err := s.bench(n, "c2c", "--inflight", "1")
+	if err != nil {
+		return err
+	}
+	t.more("one-to-one, 20 pairs × 1 in flight, against the same", "/s", one, few.Rate, 0.8)
+	t.plain("p99 of that, send to answer", "ms", few.Ack.P99, "≤", 15)
+	if err := s.lone(t, n, bare["lone_commit_ms"]); err != nil {
+		return err
+	}
+	hot, err := s.bench(n, "c2c", "--pairs", "1", "--inflight", "256")
+	if err != nil {
+		return err
+	}
+	t.plain("one hot conversation, in order", "/s", hot.Rate, "≥", 5000)
+	if err := s.logins(t, n); err != nil {
+		return err
+	}
+	return s.groups(t, n)
+}
+
+// lone measures a single message against a single commit.
+func (s *suite) lone(t table, n *nodes, commit float64) error {
+	f, err := s.bench(n, "c2c", "--pairs", "1", "--inflight", "1")
+	if err != nil {
+		return err
+	}
+	t.less("a lone message, median, against one commit", "ms", commit, f.Ack.P50, 1.3)
+	return nil
+}
+
+// logins measures a storm of devices whose accounts exist.
+func (s *suite) logins(t table, n *nodes) error {
+	f, err := s.bench(n, "login", "--devices", strconv.Itoa(s.devices))
+	if err != nil {
+		return err
+	}
+	t.plain(fmt.Sprintf("login storm, %d devices at once, everything an SDK asks (14 requests)", s.devices), "logins/s", f.Rate, "≥", 1000)
+	t.plain("devices of it that were not answered well", "", float64(f.Errors), "≤", 0)
+	t.note("server time of a full login", "µs", f.PerOp)
+	page, err := s.bench(n, "history", "--readers", "20", "--messages", "200")
+	if err != nil {
+		return err
+	}
+	t.note("history pages of 15", "/s", page.Rate)
+	return nil
+}
+
+// groups measures delivery to the members of a group.
+func (s *suite) groups(t table, n *nodes) error {
+	for _, members := range []string{"100", "1000"} {
+		bare, err := s.yardstick("broadcast", "--sockets", members)
+		if err != nil {
+			return err
+		}
+		f, err := s.bench(n, "group", "--members", members)
+		if err != nil {
+			return err
+		}
+		t.more("group of "+members+" online, deliveries, against a bare broadcast", "/s", bare["deliveries_per_second"], f.DelivRate, 0.8)
+		if f.Lost != 0 || f.Disordered != 0 {
+			t.plain("deliveries lost or out of order in it", "", float64(f.Lost+f.Disordered), "≤", 0)
+		}
+	}
+	calm, err := s.bench(n, "group", "--rate", "40")
+	if err != nil {
+		return err
+	}
+	t.plain("group of 100 at 40 messages/s: p99, send to push", "ms", calm.Push.P99, "≤", 10)
+	t.plain("processor share of that", "cores", calm.ServerCPU/calm.Seconds, "≤", 0.15)
+	few, err := s.bench(n, "group", "--members", "2", "--offline", "10", "--rate", "200")
+	if err != nil {
+		return err
+	}
+	crowd, err := s.bench(n, "group", "--members", "2", "--offline", strconv.Itoa(s.devices), "--rate", "200")
+	if err != nil {
+		return err
+	}
+	t.less(fmt.Sprintf("server time to accept a group message, %d offline members against 10", s.devices), "µs", few.PerOp, crowd.PerOp, 1.2)
+	live, err := s.bench(n, "live", "--watchers", strconv.Itoa(s.devices))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "live rooms are left out:", err)
+		return nil
+	}
+	t.plain(fmt.Sprintf("live room, %d watchers, 40 messages/s: p99, send to push", s.devices), "ms", live.Push.P99, "≤", 500)
+	t.plain("deliveries lost or out of order in it", "", float64(live.Lost+live.Disordered), "≤", 0)
+	return nil
+}
+
+// idle measures what a device costs in memory, on a server of its own.
+func (s *suite) idle() error {
+	t := s.table("Memory")
+	count := strconv.Itoa(5 * s.devices)
+	bare, err := s.yardstick("idle", "--sockets", count)
+	if err != nil {
+		return err
+	}
+	n, err := s.start(1, false)
+	if err != nil {
+		return err
+	}
+	defer n.stop()
+	f, err := s.bench(n, "connect", "--devices", count)
+	if err != nil {
+		return err
+	}
+	t.less("an idle logged-in device, "+count+" of them, against a bare gorilla connection", "B", bare["bytes_per_connection"], f.Extra["bytes_per_device"], 0.6)
+	return nil
+}
+
+// cluster measures two nodes against one on the same database and bus.
+func (s *suite) cluster() error {
+	t := s.table("Two nodes on Postgres and Redis")
+	var rates [2]found
+	for i := range rates {
+		n, err := s.start(i+1, true)
+		if err != nil {
+			return err
+		}
+		rates[i], err = s.bench(n, "group", "--members", "200")
+		n.stop()
+		if err != nil {
+			return err
+		}
+	}
+	t.more("group of 200 online, deliveries, two nodes against one", "/s", rates[0].DelivRate, rates[1].DelivRate, 1)
+	t.plain("deliveries lost or out of order", "", float64(rates[1].Lost+rates[1].Disordered), "≤", 0)
+	return nil
+}

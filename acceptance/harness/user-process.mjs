@@ -25,7 +25,7 @@ function plain(value, path = []) {
   return Object.fromEntries(Object.keys(value).map((key) => [key, plain(value[key], deeper)]));
 }
 
-/** The reverse for arguments: messages by ID become the SDK's own; {$file} a File; {$event} a callback. */
+/** The reverse for arguments: messages by ID become the SDK's own, with {$change} applied; {$file} a File; {$event} a callback. */
 function live(value) {
   if (value === null || typeof value !== 'object') return value;
   if (Array.isArray(value)) return value.map(live);
@@ -36,8 +36,17 @@ function live(value) {
     if (!callbacks.has(value.$event)) callbacks.set(value.$event, (...args) => report({ event: value.$event, data: plain(args) }));
     return callbacks.get(value.$event);
   }
-  if (typeof value.ID === 'string' && 'flow' in value && known.has(value.ID)) return known.get(value.ID);
+  if (typeof value.ID === 'string' && 'flow' in value && known.has(value.ID)) return change(known.get(value.ID), live(value.$change));
   return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, live(item)]));
+}
+
+/** Writes the fields into an SDK message, in place: its payload is shared with the form that is sent. */
+function change(target, fields = {}) {
+  for (const [key, value] of Object.entries(fields)) {
+    if (value !== null && typeof value === 'object' && typeof target[key] === 'object') change(target[key], value);
+    else target[key] = value;
+  }
+  return target;
 }
 
 /** The second SDK generation wants a page around it. */

@@ -95,7 +95,7 @@ func TestMissedChanges(t *testing.T) {
 		edit["MsgBody"] = say("two!")
 		ann.must(t, "openim.modify_c2c_msg", edit)
 		sync := ben.must(t, "openim.getmsg", object{"Cookie": cookie})
-		list := fmt.Sprint(sync["MsgList"])
+		list := fmt.Sprint(sync["MsgList"], sync["EventArray"])
 		if !strings.Contains(list, "WithdrawC2cMsgNotify") || !strings.Contains(list, "two!") || !strings.Contains(list, "MsgVersion:1") {
 			t.Fatalf("changes are missing: %s", list)
 		}

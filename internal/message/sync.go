@@ -50,16 +50,16 @@ const (
 func (s *Service) sync(ctx context.Context, call *command.Call, req *syncRequest) (*syncAnswer, error) {
 	now := s.Now()
 	low := floor(now, call.App.Retention)
-	position, known := parseCookie(req.Cookie)
+	position, changes, known := parseCookie(req.Cookie)
 	ans := &syncAnswer{SyncFlag: 2, MsgList: []json.RawMessage{}, C2CPairUnreadCount: []pairUnread{},
-		C2CRemainingUnreadCount: []struct{}{}, EventArray: []json.RawMessage{}, Cookie: cookie(from(now.Unix() - syncOverlap))}
+		C2CRemainingUnreadCount: []struct{}{}, EventArray: []json.RawMessage{}, Cookie: cookie(from(now.Unix()-syncOverlap), 0)}
 	var list []Message
 	var err error
 	if known {
 		list, err = s.since(ctx, call.UID, max(low, position), syncPage+1)
 		if len(list) > syncPage {
 			list = list[:syncPage]
-			ans.SyncFlag, ans.Cookie = 1, cookie(list[syncPage-1].Seq)
+			ans.SyncFlag, ans.Cookie = 1, cookie(list[syncPage-1].Seq, changes)
 		}
 	} else {
 		list, err = s.unread(ctx, call.UID, low, syncPage)
@@ -69,7 +69,7 @@ func (s *Service) sync(ctx context.Context, call *command.Call, req *syncRequest
 	}
 	var changed []Message
 	if known && ans.SyncFlag == 2 {
-		if changed, err = s.changedSince(ctx, call.UID, max(low, position)); err != nil {
+		if changed, err = s.changedSince(ctx, call.UID, low, changes); err != nil {
 			return nil, err
 		}
 	}
@@ -85,16 +85,20 @@ func (s *Service) sync(ctx context.Context, call *command.Call, req *syncRequest
 		if m := &changed[i]; m.Flags&FlagRevoked != 0 {
 			ans.MsgList = append(ans.MsgList, revokeInSync(m, who))
 		} else {
-			ans.MsgList = append(ans.MsgList, m.historyItem(who[m.From], who[m.To]))
+			ans.EventArray = append(ans.EventArray, m.modifyItem(who[m.From], who[m.To]))
 		}
 	}
 	if ans.SyncFlag == 2 {
 		if ans.C2CPairUnreadCount, err = s.unreadCounts(ctx, call.UID, low); err != nil {
 			return nil, err
 		}
-		ans.EventArray, err = s.missedEvents(ctx, call, secondOf(position))
+		missed, err := s.missedEvents(ctx, call, changes)
+		if err != nil {
+			return nil, err
+		}
+		ans.EventArray = append(ans.EventArray, missed...)
 	}
-	return ans, err
+	return ans, nil
 }
 
 // missedEvents gathers what other domains have for the user.
@@ -133,15 +137,34 @@ func (m *Message) revokeItem(sender, receiver *account.Account) []byte {
 
 const cookiePrefix = "p"
 
-func cookie(seq int64) string { return cookiePrefix + strconv.FormatInt(seq, 36) }
+// cookie is a place in time that all pairs' logs share; while an answer has
+// further pages, changes is the unix second from which changes are to be told
+// on the last one.
+func cookie(seq, changes int64) string {
+	c := cookiePrefix + strconv.FormatInt(seq, 36)
+	if changes > 0 {
+		c += "." + strconv.FormatInt(changes, 36)
+	}
+	return c
+}
 
-func parseCookie(s string) (seq int64, ok bool) {
+func parseCookie(s string) (seq, changes int64, ok bool) {
 	digits, found := strings.CutPrefix(s, cookiePrefix)
 	if !found {
-		return 0, false
+		return 0, 0, false
 	}
-	seq, err := strconv.ParseInt(digits, 36, 64)
-	return seq, err == nil && seq >= 0
+	place, second, more := strings.Cut(digits, ".")
+	seq, err := strconv.ParseInt(place, 36, 64)
+	if err != nil || seq < 0 {
+		return 0, 0, false
+	}
+	changes = secondOf(seq)
+	if more {
+		if changes, err = strconv.ParseInt(second, 36, 64); err != nil || changes < 0 {
+			return 0, 0, false
+		}
+	}
+	return seq, changes, true
 }
 
 // myPairs joins a user's c2c_members c with its pairs p and their messages m.
@@ -175,12 +198,13 @@ func (s *Service) unread(ctx context.Context, uid, low int64, limit int) ([]Mess
 	return list, nil
 }
 
-// changedSince returns older messages that were revoked or edited after
-// position's second.
-func (s *Service) changedSince(ctx context.Context, uid, position int64) ([]Message, error) {
+// changedSince returns the messages that were revoked or edited in or after a
+// second, also those that the same answer tells of: a device that has them
+// already drops what it has, and would miss the change.
+func (s *Service) changedSince(ctx context.Context, uid, low, unix int64) ([]Message, error) {
 	list, err := store.Collect(ctx, s.DB.Read, scanMessage, `SELECT `+columns+myPairs+
-		`WHERE c.uid = $1 AND m.changed_at > 0 AND m.changed_at >= $2 AND m.seq <= $3`+notHidden+` ORDER BY m.changed_at LIMIT $4`,
-		uid, secondOf(position), position, syncPage)
+		`WHERE c.uid = $1 AND m.changed_at > 0 AND m.changed_at >= $2 AND m.seq >= $3`+notHidden+` ORDER BY m.changed_at LIMIT $4`,
+		uid, unix, low, syncPage)
 	if err != nil {
 		return nil, fmt.Errorf("message: sync: %w", err)
 	}

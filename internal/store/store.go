@@ -107,7 +107,7 @@ func openSQLite(o Options) (*DB, error) {
 			q.Set("_txlock", mode)
 		}
 		// Escaped, because a #, ? or % in a folder's name would end or change the path.
-		db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+"?"+q.Encode())
+		db, err := openKeeping("file:" + (&url.URL{Path: path}).EscapedPath() + "?" + q.Encode())
 		if err != nil {
 			return nil, fmt.Errorf("store: %w", err)
 		}

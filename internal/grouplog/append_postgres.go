@@ -46,7 +46,7 @@ const (
 	) SELECT log, seq, time, sender, random, client_seq FROM stored`
 
 	pgMentions = `INSERT INTO group_at (log, seq, uid, sender, random, at)
-		SELECT m.log, m.seq, i.uid, m.sender, m.random, m.time
+		SELECT m.log, m.seq, i.uid, m.sender, m.random + 1, m.time
 		FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[]) AS i(log, sender, random, client_seq, uid)
 		JOIN group_messages m ON m.log = i.log AND m.random = i.random AND m.sender = i.sender AND m.client_seq = i.client_seq AND m.time > $6
 		ON CONFLICT DO NOTHING`

@@ -135,7 +135,7 @@ func (b *sqliteBatch) message(d *draft, seq, unix int64) (bool, error) {
 		}
 	}
 	for _, uid := range d.mentions {
-		if _, err := b.exec(st.mention, d.Log, seq, uid, d.Sender, d.Random, unix); err != nil {
+		if _, err := b.exec(st.mention, d.Log, seq, uid, d.Sender, atRandom(d.Message), unix); err != nil {
 			return false, err
 		}
 	}

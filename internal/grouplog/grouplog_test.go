@@ -299,7 +299,7 @@ func TestMentions(t *testing.T) {
 		if missed(1) != 3 || missed(2) != 1 || missed(0) != 0 {
 			t.Fatal("missed:", missed(1), missed(2), missed(0))
 		}
-		u[2].Call(t, "openim.deletemsg", `{"DelMsgList":[{"From_Account":"ann","To_Account":"cid","MsgSeq":2,"MsgRandom":2,"GroupId":"`+id+`"}]}`).Want(t, 0)
+		u[2].Call(t, "openim.deletemsg", `{"DelMsgList":[{"From_Account":"ann","To_Account":"cid","MsgSeq":2,"MsgRandom":3,"GroupId":"`+id+`"}]}`).Want(t, 0)
 		u[1].Call(t, "group_open_http_svc.msg_read_report", fmt.Sprintf(`{"GroupId":%q,"MsgReadedSeq":1}`, id)).Want(t, 0)
 		if missed(1) != 2 || missed(2) != 0 {
 			t.Fatal("missed after reading:", missed(1), missed(2))

@@ -20,8 +20,12 @@ const (
 	atAll = 2
 )
 
-// tip describes a mention to its receiver. Its sequence and random are the
-// message's; the receiver names it by them when it drops it.
+// atRandom is the random of the mentions in a message. It must differ from the
+// message's, or the SDK takes the tip for a copy of the message.
+func atRandom(m *Message) int64 { return m.Random + 1 }
+
+// atTip describes a mention to its receiver. Its sequence is the message's;
+// the receiver names it by sequence and random when it drops it.
 type atTip struct {
 	place
 	from, to          string // to is "" for everybody
@@ -38,7 +42,9 @@ func (t atTip) details() []byte {
 	o.Int("MsgSeq", t.seq)
 	kinds, _ := json.Marshal(t.kinds) // numbers
 	o.Raw("GroupAtType", kinds)
-	o.Str("TopicId", t.topicID())
+	if id := t.topicID(); id != "" { // an empty one would make the SDK look for a topic
+		o.Str("TopicId", id)
+	}
 	return o.Close()
 }
 
@@ -64,7 +70,7 @@ func (s *Service) tellMentions(d *sending) {
 		return
 	}
 	m := d.message
-	t := atTip{place: d.place, from: d.sender.UserID, seq: m.Seq, random: m.Random, unix: m.Time}
+	t := atTip{place: d.place, from: d.sender.UserID, seq: m.Seq, random: atRandom(m), unix: m.Time}
 	all := slices.Contains(d.mentions, 0)
 	if all {
 		t.kinds = []int{atAll}
@@ -82,9 +88,9 @@ func (s *Service) tellMentions(d *sending) {
 		return
 	}
 	t.kinds = []int{atMe}
-	item := t.item("GroupAtTips")
 	for _, uid := range d.mentions {
-		s.Hub.Push(uid, item, fanout.Device{})
+		t.to = d.names[uid]
+		s.Hub.Push(uid, t.item("GroupAtTips"), fanout.Device{})
 	}
 }
 

@@ -93,9 +93,10 @@ type sending struct {
 	sender   *account.Account
 	card     string
 	device   fanout.Device
-	mentions []int64 // uids; 0 is everybody
-	receipt  int     // ReadReceiptCode
-	modified bool    // the server changed what the sender gave
+	mentions []int64          // uids; 0 is everybody
+	names    map[int64]string // user IDs of those addressed
+	receipt  int              // ReadReceiptCode
+	modified bool             // the server changed what the sender gave
 }
 
 // send is send_group_msg of a user.
@@ -249,6 +250,10 @@ func (s *Service) address(ctx context.Context, d *sending, req *sendRequest) err
 	members, err := s.membersNamed(ctx, d.place, ids)
 	if err != nil {
 		return err
+	}
+	d.names = make(map[int64]string, len(members))
+	for id, uid := range members {
+		d.names[uid] = id
 	}
 	if len(req.To_Account) > 0 {
 		d.message.Flags |= FlagDirected

@@ -61,8 +61,7 @@ CREATE TABLE group_deleted (
 );
 CREATE INDEX group_deleted_at ON group_deleted (at);
 
--- Mentions: uid 0 is everybody. random is the message's; seq and random name
--- the mention to its receiver. group_at_dropped are mentions of everybody that
+-- Mentions: uid 0 is everybody. seq and random name the mention to its receiver. group_at_dropped are mentions of everybody that
 -- one of them has done away with.
 CREATE TABLE group_at (
     log    BIGINT NOT NULL,

@@ -18,10 +18,19 @@ async function team(type, [owner, ...members], extra = {}) {
 const say = (user, id, text, options = {}) => user.send('Text', id, { text }, { group: true, ...options });
 const hears = (user, text, options) => user.waitForMessage((m) => m.payload.text === text, options);
 
+/** The newest page of history, once it has something: right after a login v3 asks for it by itself, and a list asked for
+ *  meanwhile is empty. */
 async function history(user, id) {
-  const { data } = await user.sdk.getMessageList({ conversationID: conversation(id) });
-  return data;
+  let list = [];
+  await until(async () => {
+    list = (await user.sdk.getMessageList({ conversationID: conversation(id) })).data.messageList;
+    return list.length > 0;
+  }, { what: 'a page of history' });
+  return list;
 }
+
+/** What an app changes by message.payload.text = …: the payload is the first element's content. */
+const edit = (text) => ({ payload: { text }, _elements: [{ type: 'TIMTextElem', content: { text } }] });
 
 async function unreadOf(user, id) {
   const { data } = await user.sdk.getConversationProfile(conversation(id));
@@ -42,13 +51,13 @@ engines('group messages', { env: { IMSERVER_MAX_WEB_INSTANCES: '3' } }, ({ test 
       assert.deepEqual(got.map((m) => m.sequence), [...got.map((m) => m.sequence)].sort((a, b) => a - b));
     }
     assert.equal(phone.received().find((m) => m.payload.text === 'message 0').flow, 'out');
-    const list = (await history(carol, id)).messageList.filter((m) => m.payload.text?.startsWith('message '));
+    const list = (await history(carol, id)).filter((m) => m.payload.text?.startsWith('message '));
     assert.deepEqual(list.map((m) => m.ID), sent.map((m) => m.ID));
   });
 
   test('history pages back to the first message and completes', async (world) => {
     const [alice, bob] = await world.users('alice', 'bob');
-    const id = await team('Meeting', [alice, bob]);
+    const id = await team('ChatRoom', [alice, bob]);
     for (let i = 0; i < 33; i++) await say(alice, id, `${i}`);
     await hears(bob, '32');
     const again = await world.device(bob);
@@ -100,7 +109,7 @@ engines('group messages', { env: { IMSERVER_MAX_WEB_INSTANCES: '3' } }, ({ test 
     await carol.network.goOnline();
     await carol.waitFor('MESSAGE_REVOKED', (list) => list.some((m) => m.ID === other.ID), { timeout: 20000 });
     const phone = await world.device(carol);
-    const list = (await history(phone, id)).messageList.filter((m) => [first.ID, other.ID].includes(m.ID));
+    const list = (await history(phone, id)).filter((m) => [first.ID, other.ID].includes(m.ID));
     assert.deepEqual(list.map((m) => m.isRevoked), [true, true]);
   });
 
@@ -109,11 +118,16 @@ engines('group messages', { env: { IMSERVER_MAX_WEB_INSTANCES: '3' } }, ({ test 
     const id = await team('Public', [alice, bob]);
     const sent = await say(alice, id, 'draft');
     const got = await hears(bob, 'draft');
-    await alice.sdk.modifyMessage({ ...sent, payload: { text: 'edited by alice' } });
-    await bob.waitFor('MESSAGE_MODIFIED', (list) => list.some((m) => m.payload.text === 'edited by alice'));
-    await assert.rejects(bob.sdk.modifyMessage({ ...got, version: 0, payload: { text: 'edited by bob' } }), { code: 2480 });
+    const results = await Promise.allSettled([[alice, sent], [bob, got]].map(([u, m]) => u.sdk.modifyMessage({ ...m, $change: edit(`edited by ${u.userID}`) })));
+    assert.deepEqual(results.map((r) => r.status).sort(), ['fulfilled', 'rejected']);
+    assert.equal(results.find((r) => r.status === 'rejected').reason.code, 2480);
+    const winner = results[0].status === 'fulfilled' ? alice : bob;
+    const text = `edited by ${winner.userID}`;
+    for (const u of [alice, bob]) {
+      if (u !== winner) await u.waitFor('MESSAGE_MODIFIED', (list) => list.some((m) => m.payload.text === text));
+    }
     const phone = await world.device(bob);
-    assert.ok(texts((await history(phone, id)).messageList).includes('edited by alice'));
+    assert.ok(texts(await history(phone, id)).includes(text));
   });
 
   test('mentions reach the mentioned, also those who were away', async (world) => {
@@ -126,7 +140,7 @@ engines('group messages', { env: { IMSERVER_MAX_WEB_INSTANCES: '3' } }, ({ test 
     await until(async () => (await info(bob)()) === 1, { what: 'a mention at bob' });
     assert.equal(await info(carol)(), 0);
     await carol.leave();
-    const all = await alice.sdk.createTextAtMessage(at([alice.AT_ALL ?? '__kImSDK_MesssageAtALL__']));
+    const all = await alice.sdk.createTextAtMessage(at(['__kImSDK_MesssageAtALL__']));
     await alice.sdk.sendMessage(all);
     const back = world.user(carol.userID, { exact: true });
     await back.login();
@@ -135,7 +149,7 @@ engines('group messages', { env: { IMSERVER_MAX_WEB_INSTANCES: '3' } }, ({ test 
 
   test('receipts count who has read', async (world) => {
     const [alice, bob, carol] = await world.users('alice', 'bob', 'carol');
-    const id = await team('Work', [alice, bob, carol]);
+    const id = await team('Private', [alice, bob, carol]);
     const sent = await say(alice, id, 'read me', { needReadReceipt: true });
     const got = await hears(bob, 'read me');
     await bob.sdk.sendMessageReadReceipt([got]);
@@ -152,13 +166,13 @@ engines('group messages', { env: { IMSERVER_MAX_WEB_INSTANCES: '3' } }, ({ test 
     for (const t of ['keep', 'drop']) await say(alice, id, t);
     await bob.sdk.deleteMessage([await hears(bob, 'drop')]);
     const phone = await world.device(bob);
-    assert.deepEqual(texts((await history(phone, id)).messageList).filter(Boolean), ['keep']);
+    assert.deepEqual(texts(await history(phone, id)).filter(Boolean), ['keep']);
     await bob.sdk.clearHistoryMessage(conversation(id));
     await say(alice, id, 'after');
     await hears(bob, 'after');
     const third = await world.device(bob);
-    assert.deepEqual(texts((await history(third, id)).messageList).filter(Boolean), ['after']);
-    assert.deepEqual(texts((await history(await world.device(alice), id)).messageList).filter(Boolean), ['keep', 'drop', 'after']);
+    assert.deepEqual(texts(await history(third, id)).filter(Boolean), ['after']);
+    assert.deepEqual(texts(await history(await world.device(alice), id)).filter(Boolean), ['keep', 'drop', 'after']);
   });
 
   test('pins, extensions and reactions reach the members', async (world) => {
@@ -168,13 +182,17 @@ engines('group messages', { env: { IMSERVER_MAX_WEB_INSTANCES: '3' } }, ({ test 
     const got = await hears(bob, 'look');
     await bob.sdk.pinGroupMessage({ groupID: id, message: got, isPinned: true });
     await alice.waitFor('PINNED_GROUP_MESSAGE_UPDATED', (d) => d.groupID === id && d.isPinned && d.message.ID === sent.ID);
-    const { data } = await (await world.device(alice)).sdk.getPinnedGroupMessageList({ groupID: id });
-    assert.deepEqual((data.messageList ?? data.pinnedMessageList ?? data).map((m) => m.ID), [sent.ID]);
+    const { data } = await (await world.device(alice)).sdk.getPinnedGroupMessageList(id);
+    assert.deepEqual(data.messageList.map((m) => m.ID), [sent.ID]);
     await bob.sdk.setMessageExtensions(got, [{ key: 'vote', value: 'yes' }]);
     await alice.waitFor('MESSAGE_EXTENSIONS_UPDATED', (d) => d.messageID === sent.ID && d.extensions.some((e) => e.key === 'vote' && e.value === 'yes'));
     await bob.sdk.addMessageReaction(got, 'smile');
-    await alice.waitFor('MESSAGE_REACTIONS_UPDATED', (d) => d.messageReactionList.some((m) => m.messageID === sent.ID && m.reactionList[0].totalUserCount === 1 && !m.reactionList[0].reactedByMyself));
-    await bob.waitFor('MESSAGE_REACTIONS_UPDATED', (d) => d.messageReactionList.some((m) => m.reactionList[0].reactedByMyself));
+    const reaction = (mine) => (data) => {
+      const text = JSON.stringify(data);
+      return text.includes(sent.ID) && text.includes('"totalUserCount":1') && text.includes(`"reactedByMyself":${mine}`);
+    };
+    await alice.waitFor('MESSAGE_REACTIONS_UPDATED', reaction(false));
+    await bob.waitFor('MESSAGE_REACTIONS_UPDATED', reaction(true));
   });
 
   test('a directed message exists for its receivers only', async (world) => {
@@ -189,7 +207,7 @@ engines('group messages', { env: { IMSERVER_MAX_WEB_INSTANCES: '3' } }, ({ test 
     await hears(carol, 'for all again', { since });
     assert.ok(!texts(carol.received()).includes('for bob'));
     const page = await history(await world.device(carol), id);
-    assert.deepEqual(texts(page.messageList).filter(Boolean), ['for all', 'for all again']);
+    assert.deepEqual(texts(page).filter(Boolean), ['for all', 'for all again']);
   });
 
   test('messages sent while a member was away are recovered in order', async (world) => {

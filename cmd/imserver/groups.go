@@ -18,9 +18,12 @@ import (
 // on its way from another node.
 const patience = 200 * time.Millisecond
 
-// wireGroups makes the groups and their log, and joins them to the messages
+// wireGroups prepares the message tables, makes the groups and their log, and joins them to the messages
 // and to each other.
 func (n *node) wireGroups(ctx context.Context, now func() time.Time) error {
+	if err := n.keeper().Prepare(ctx); err != nil {
+		return err
+	}
 	directory := group.NewDirectory(n.db, n.hub)
 	var limiter ratelimit.Limiter = ratelimit.NewLocal(ratelimit.System{})
 	if n.redis != nil {

@@ -55,7 +55,7 @@ func (s *Service) page(ctx context.Context, call *command.Call, req *pageRequest
 	if err != nil {
 		return nil, err
 	}
-	kept, err := s.load(ctx, s.db.Read, who.uid)
+	kept, err := s.read(ctx, who.uid)
 	if err != nil {
 		return nil, err
 	}
@@ -176,7 +176,7 @@ func (s *Service) list(ctx context.Context, call *command.Call, req *pageRequest
 	if err != nil {
 		return nil, err
 	}
-	kept, err := s.load(ctx, s.db.Read, who.uid)
+	kept, err := s.read(ctx, who.uid)
 	if err != nil {
 		return nil, err
 	}

@@ -44,7 +44,7 @@ func (s *Service) groups(ctx context.Context, call *command.Call, req *groupsReq
 	if err != nil {
 		return nil, err
 	}
-	k, err := s.load(ctx, s.db.Read, who.uid)
+	k, err := s.read(ctx, who.uid)
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +91,7 @@ func (s *Service) search(ctx context.Context, call *command.Call, req *searchReq
 	if err != nil {
 		return nil, err
 	}
-	k, err := s.load(ctx, s.db.Read, who.uid)
+	k, err := s.read(ctx, who.uid)
 	if err != nil {
 		return nil, err
 	}

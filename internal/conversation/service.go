@@ -5,6 +5,7 @@ package conversation
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"time"
 
@@ -60,11 +61,20 @@ type Service struct {
 	hub      *fanout.Hub
 	sources  []Source
 	now      func() time.Time
+	states   *store.Lookup[state] // for readers, see load
+	names    *store.Lookup[group]
 }
 
 // NewService makes the service over its sources.
 func NewService(db *store.DB, accounts *account.Directory, hub *fanout.Hub, now func() time.Time, sources ...Source) *Service {
-	return &Service{db: db, accounts: accounts, hub: hub, sources: sources, now: now}
+	s := &Service{db: db, accounts: accounts, hub: hub, sources: sources, now: now}
+	s.states = store.NewLookup(db, `SELECT uid, `+stateColumns+` FROM conversation_states WHERE uid IN %s`,
+		func(rows *sql.Rows, uid *int64, st *state) error {
+			return rows.Scan(uid, &st.kind, &st.target, &st.pinnedAt, &st.marks, &st.custom)
+		})
+	s.names = store.NewLookup(db, `SELECT uid, id, name FROM conversation_groups WHERE uid IN %s ORDER BY id`,
+		func(rows *sql.Rows, uid *int64, g *group) error { return rows.Scan(uid, &g.id, &g.name) })
+	return s
 }
 
 // Register adds the commands to the table (protocol 02 §14, 06 §5.5).

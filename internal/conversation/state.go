@@ -71,22 +71,43 @@ func (k *keeping) groupItems() []groupItem {
 	return out
 }
 
-// load reads what uid keeps, with three queries; the limits bound it.
-func (s *Service) load(ctx context.Context, q store.Querier, uid int64) (*keeping, error) {
-	k := &keeping{states: map[key]*state{}}
-	states, err := store.Collect(ctx, q, func(rows *sql.Rows, st *state) error {
-		return rows.Scan(&st.kind, &st.target, &st.pinnedAt, &st.marks, &st.custom)
-	}, `SELECT kind, target, pinned_at, marks, custom FROM conversation_states WHERE uid = $1`, uid)
+const stateColumns = `kind, target, pinned_at, marks, custom`
+
+// read is load outside a transaction: its queries are shared with others who
+// read at the same time.
+func (s *Service) read(ctx context.Context, uid int64) (*keeping, error) {
+	states, err := s.states.Of(ctx, uid)
 	if err != nil {
 		return nil, fmt.Errorf("conversation: states: %w", err)
 	}
-	for i := range states {
-		k.states[states[i].key] = &states[i]
+	groups, err := s.names.Of(ctx, uid)
+	if err != nil {
+		return nil, fmt.Errorf("conversation: groups: %w", err)
 	}
-	k.groups, err = store.Collect(ctx, q, func(rows *sql.Rows, g *group) error { return rows.Scan(&g.id, &g.name) },
+	return assemble(ctx, s.db.Read, uid, states, groups)
+}
+
+// load reads what uid keeps, with three queries; the limits bound it.
+func load(ctx context.Context, q store.Querier, uid int64) (*keeping, error) {
+	states, err := store.Collect(ctx, q, func(rows *sql.Rows, st *state) error {
+		return rows.Scan(&st.kind, &st.target, &st.pinnedAt, &st.marks, &st.custom)
+	}, `SELECT `+stateColumns+` FROM conversation_states WHERE uid = $1`, uid)
+	if err != nil {
+		return nil, fmt.Errorf("conversation: states: %w", err)
+	}
+	groups, err := store.Collect(ctx, q, func(rows *sql.Rows, g *group) error { return rows.Scan(&g.id, &g.name) },
 		`SELECT id, name FROM conversation_groups WHERE uid = $1 ORDER BY id`, uid)
 	if err != nil {
 		return nil, fmt.Errorf("conversation: groups: %w", err)
+	}
+	return assemble(ctx, q, uid, states, groups)
+}
+
+// assemble joins what was read; who has groups costs one more query.
+func assemble(ctx context.Context, q store.Querier, uid int64, states []state, groups []group) (*keeping, error) {
+	k := &keeping{states: map[key]*state{}, groups: groups}
+	for i := range states {
+		k.states[states[i].key] = &states[i]
 	}
 	if len(k.groups) == 0 {
 		return k, nil
@@ -115,7 +136,7 @@ func (s *Service) change(ctx context.Context, uid int64, fn func(tx *sql.Tx, k *
 		if err := tx.QueryRowContext(ctx, `SELECT uid FROM accounts WHERE uid = $1`+s.db.ForUpdate(), uid).Scan(&found); err != nil {
 			return fmt.Errorf("conversation: %w", err)
 		}
-		k, err := s.load(ctx, tx, uid)
+		k, err := load(ctx, tx, uid)
 		if err != nil {
 			return err
 		}

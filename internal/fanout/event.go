@@ -59,6 +59,9 @@ type Event struct {
 	// (a community's topics have one each and share its hub topic); Seq 0
 	// means that the event stands outside the order. See Order.
 	Log, Seq int64
+	// Apart says that no list a client can ask for shows what the event tells,
+	// so an answer read before it is not out of date. It does not cross nodes.
+	Apart bool
 	// KickType and NewInst belong to Kick (protocol 01 §12).
 	KickType uint8
 	NewInst  uint32

@@ -48,7 +48,7 @@ func (c *Conn) enqueueLocked(o outgoing) {
 		return
 	}
 	c.out = append(c.out, o)
-	if o.event != nil {
+	if o.event != nil && !o.event.Apart {
 		c.events++
 	}
 	start := !c.writing

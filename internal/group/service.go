@@ -2,6 +2,7 @@ package group
 
 import (
 	"context"
+	"database/sql"
 	"log/slog"
 	"time"
 
@@ -64,10 +65,14 @@ type Options struct {
 // Service does the group commands.
 type Service struct {
 	Options
+	memberships *store.Lookup[int64] // the gids of an account's groups
 }
 
 // NewService makes the service.
-func NewService(o Options) *Service { return &Service{Options: o} }
+func NewService(o Options) *Service {
+	return &Service{Options: o, memberships: store.NewLookup(o.DB, `SELECT uid, gid FROM group_members WHERE uid IN %s`,
+		func(rows *sql.Rows, uid, gid *int64) error { return rows.Scan(uid, gid) })}
+}
 
 // services are the two names under which every command is known: that of
 // communities and that of all other groups (protocol 03 §1.1).

@@ -35,11 +35,17 @@ type Service struct {
 	apps     func(sdkAppID uint32) *config.App
 	friends  Friends // nil: nobody has friends
 	log      *slog.Logger
+	own      *store.Lookup[record] // for logins, which come many at a time
 }
 
 // NewService makes the service; friends may be nil.
 func NewService(db *store.DB, accounts *account.Directory, hub *fanout.Hub, apps func(sdkAppID uint32) *config.App, friends Friends, log *slog.Logger) *Service {
-	return &Service{db: db, accounts: accounts, hub: hub, apps: apps, friends: friends, log: log}
+	own := store.NewLookup(db, `SELECT `+columns+` FROM accounts WHERE uid IN %s`, func(rows *sql.Rows, uid *int64, r *record) error {
+		err := scan(rows, r)
+		*uid = r.uid
+		return err
+	})
+	return &Service{db: db, accounts: accounts, hub: hub, apps: apps, friends: friends, log: log, own: own}
 }
 
 // record is an account's profile as it is stored. Nick and avatar have columns

@@ -89,12 +89,12 @@ func (s *Service) byNumber(ctx context.Context, uids []int64) ([]record, error) 
 func (s *Service) Greet(ctx context.Context, call *command.Call, ses *session.Session) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	list, err := s.byNumber(ctx, []int64{ses.UID})
+	list, err := s.own.Of(ctx, ses.UID)
 	if err != nil {
 		s.log.Error("a profile was not pushed at login", "user", ses.UserID, "err", err)
 		return
 	}
 	for i := range list {
-		s.hub.PublishLocal(fanout.User(ses.UID), &fanout.Event{Item: list[i].push(call.App), Target: ses.Device()})
+		s.hub.PublishLocal(fanout.User(ses.UID), &fanout.Event{Item: list[i].push(call.App), Target: ses.Device(), Apart: true})
 	}
 }

@@ -122,19 +122,33 @@ func (s *Service) publishNotice(ctx context.Context, g *Info, n *notice, device 
 // missedLimit bounds the notices of one openim.getmsg answer.
 const missedLimit = 200
 
-// Missed returns the event items kept for uid since a unix second, oldest
-// first: the newest missedLimit of them (protocol 03 §3.4, 02 §13.1).
+// Frame of an event item of notices.
+const (
+	noticesHead = `{"Event":5,"GroupTips":[`
+	noticesTail = `]}`
+)
+
+// Missed returns the notices kept for uid since a unix second, the newest
+// missedLimit of them, oldest first (protocol 03 §3.4). They are one event
+// item, or none: the SDK asks for the applications once for every item, and
+// throws where nobody can catch it when it has asked too often.
 func (d *Directory) Missed(ctx context.Context, uid, since int64) ([]json.RawMessage, error) {
 	list, err := store.Collect(ctx, d.db.Read, func(rows *sql.Rows, item *string) error { return rows.Scan(item) },
 		`SELECT item FROM group_notices WHERE uid = $1 AND created_at >= $2 ORDER BY created_at DESC, seq LIMIT $3`, uid, since, missedLimit)
-	if err != nil {
-		return nil, fmt.Errorf("group: notices: %w", err)
+	if err != nil || len(list) == 0 {
+		if err != nil {
+			err = fmt.Errorf("group: notices: %w", err)
+		}
+		return nil, err
 	}
-	items := make([]json.RawMessage, len(list))
-	for i, item := range list {
-		items[len(list)-1-i] = json.RawMessage(item)
+	item := []byte(noticesHead)
+	for i := len(list) - 1; i >= 0; i-- {
+		if len(item) > len(noticesHead) {
+			item = append(item, ',')
+		}
+		item = append(item, list[i][len(noticesHead):len(list[i])-len(noticesTail)]...)
 	}
-	return items, nil
+	return []json.RawMessage{append(item, noticesTail...)}, nil
 }
 
 // DropNotices removes up to limit notices created before a unix second.

@@ -119,6 +119,7 @@ engines('groups: life', { env: { IMSERVER_MAX_WEB_INSTANCES: '3' }, timeout: 600
     const [alice, bob, carol] = await world.users('alice', 'bob', 'carol');
     const { groupID } = await create(alice, { type: 'Public', memberList: [{ userID: bob.userID }] });
     await bob.waitFor('GROUP_LIST_UPDATED', (groups) => groups.some((g) => g.groupID === groupID));
+    await bob.sdk.getGroupProfile({ groupID }); // the SDK decides by the profile, which it may still be fetching
     await assert.rejects(bob.sdk.addGroupMember({ groupID, userIDList: [carol.userID] }), { code: 10007 });
     await alice.sdk.updateGroupProfile({ groupID, inviteOption: 'NeedPermission' });
     const asked = await bob.sdk.addGroupMember({ groupID, userIDList: [carol.userID] });

@@ -1,10 +1,10 @@
 // Runs the acceptance suite: builds the server once, runs the test files side by side, prints a summary, and merges
-// what passing tests exercised into results/evidence.json.
+// what passing tests exercised into results/evidence.json. A full run that passed ends with compat:check.
 //
 //   npm test                        every test file on every engine whose services are there
 //   npm test -- first-light reload  only the files whose name contains one of the words
 //   ENGINES=embedded npm test       only some engines;  VERBOSE=1: every test;  JOBS=3: files at once
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -42,5 +42,7 @@ child.on('exit', (code) => {
   merged.complete = code === 0 && words.length === 0 && !process.env.ENGINES && Boolean(process.env.IMSERVER_TEST_POSTGRES_URL);
   merged.built = builtCommands();
   writeFileSync(join(here, 'results', 'evidence.json'), `${JSON.stringify(merged, null, 1)}\n`);
-  process.exit(code ?? 1);
+  // A full run also tells whether docs/compatibility.md still says the truth.
+  const page = merged.complete ? spawnSync(process.execPath, ['compat/generate.mjs', '--check'], { cwd: here, stdio: 'inherit' }).status : 0;
+  process.exit(code || page);
 });

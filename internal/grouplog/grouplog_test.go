@@ -356,6 +356,13 @@ func TestPins(t *testing.T) {
 			t.Fatal("pins")
 		}
 		has(t, u[0].Events(), 1, `"OpType":17`, `"SdkGroupMessageId"`)
+		if call("pin_message", 1) != 0 || call("pin_message", 11) != 10070 {
+			t.Fatal("pins after unpinning")
+		}
+		u[0].Call(t, "group_open_http_svc.group_msg_recall", fmt.Sprintf(`{"GroupId":%q,"MsgSeqList":[{"MsgSeq":1}]}`, id)).Want(t, 0)
+		if call("pin_message", 11) != 0 {
+			t.Fatal("the pin of a recalled message takes a place")
+		}
 		u[0].Call(t, "group_open_http_svc.get_pinned_messages", fmt.Sprintf(`{"GroupId":%q}`, id)).Has(t, `"MsgSeq":10`, `"Pinner_Account":"ben"`).Lacks(t, `"MsgSeq":1,`)
 	})
 }
@@ -467,6 +474,44 @@ func TestConcurrentSenders(t *testing.T) {
 		}
 		if next != 160 {
 			t.Fatal("last:", next)
+		}
+	})
+}
+
+// Ensure that what belongs to messages goes when they are past their retention.
+func TestSweep(t *testing.T) {
+	engines(t, func(t *testing.T, w *world) {
+		u := w.users(t, "ann", "ben")
+		id := w.group(t, "Public", u[0], u[1])
+		w.say(t, u[0], id, "x", `"NeedReadReceipt":1`, `"SendMsgControl":["NoUnread"]`, `"GroupAtInfo":[{"GroupAtAllFlag":1}]`)
+		for _, c := range [][2]string{
+			{"group_open_http_svc.group_msg_receipt", `{"GroupId":%q,"MsgSeqList":[{"MsgSeq":1}]}`},
+			{"group_open_http_svc.pin_message", `{"GroupId":%q,"MsgSeq":1}`},
+			{"group_open_http_svc.delete_group_ramble_msg_by_seq", `{"GroupId":%q,"Seqs":["1"]}`},
+		} {
+			u[1].Call(t, c[0], fmt.Sprintf(c[1], id)).Want(t, 0)
+		}
+		u[1].Call(t, "openim.deletemsg", `{"DelMsgList":[{"From_Account":"ann","MsgSeq":1,"MsgRandom":2}]}`).Want(t, 0)
+		rows := func() (n int) {
+			for _, table := range []string{"group_quiet", "group_at", "group_at_dropped", "group_receipts", "group_pins", "group_deleted"} {
+				var c int
+				if err := w.DB.Read.QueryRowContext(t.Context(), `SELECT count(*) FROM `+table).Scan(&c); err != nil {
+					t.Fatal(err)
+				}
+				n += c
+			}
+			return n
+		}
+		for _, c := range []struct {
+			before time.Time
+			want   int
+		}{{w.Now(), 6}, {w.Now().Add(time.Second), 0}} {
+			if err := w.log.Sweep(t.Context(), c.before.Unix()); err != nil {
+				t.Fatal(err)
+			}
+			if n := rows(); n != c.want {
+				t.Fatalf("%d rows, want %d", n, c.want)
+			}
 		}
 	})
 }

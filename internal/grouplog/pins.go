@@ -9,7 +9,6 @@ import (
 	"imserver/internal/account"
 	"imserver/internal/command"
 	"imserver/internal/fanout"
-	"imserver/internal/group"
 	"imserver/internal/store"
 	"imserver/internal/wire"
 )
@@ -40,6 +39,11 @@ func (s *Service) pin(ctx context.Context, call *command.Call, req *pinRequest) 
 	err = s.DB.Tx(ctx, func(tx *sql.Tx) error {
 		now, err := s.lockForChange(ctx, tx, v.GID)
 		if err != nil {
+			return err
+		}
+		// Pins of messages that have ended make room.
+		if _, err := tx.ExecContext(ctx, `DELETE FROM group_pins WHERE log = $1 AND NOT EXISTS (SELECT 1 FROM group_messages m
+			WHERE m.log = group_pins.log AND m.seq = group_pins.seq AND m.time >= $2 AND m.flags & $3 = 0)`, v.GID, v.low, FlagRecalled); err != nil {
 			return err
 		}
 		var count, mine int
@@ -184,11 +188,3 @@ func (s *Service) pinned(ctx context.Context, call *command.Call, req *pinnedReq
 	}
 	return ans, nil
 }
-
-// DropPins forgets the pins of a destroyed group or topic.
-func (s *Service) DropPins(ctx context.Context, gid int64) error {
-	_, err := s.DB.Write.ExecContext(ctx, `DELETE FROM group_pins WHERE log = $1`, gid)
-	return err
-}
-
-var _ group.Log = (*Service)(nil)

@@ -66,6 +66,8 @@ type Service struct {
 	appended prometheus.Counter
 }
 
+var _ group.Log = (*Service)(nil)
+
 // NewService makes the service and starts its writers.
 func NewService(ctx context.Context, o Options) (*Service, error) {
 	w := &writer{db: o.DB, now: o.Now}

@@ -22,5 +22,7 @@ func (s *Service) Sweep(ctx context.Context, before int64) error {
 			return err
 		}
 	}
-	return nil
+	// A pin is younger than its message; its time is in microseconds.
+	_, err := s.DB.DeleteOld(ctx, "group_pins", "at", before*1e6, []string{"log", "seq"}, sweepStep)
+	return err
 }

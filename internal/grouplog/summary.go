@@ -258,7 +258,7 @@ func (f filler) Fill(ctx context.Context, _ fanout.Topic, log, first, last int64
 		m := &list[i]
 		if m.Flags&FlagRecalled == 0 {
 			shown := *m
-			shown.Version = 0 // a push with a version is no new message (protocol 02 §24, trap 4)
+			shown.Version = 0 // a push with a version is no new message (protocol 02 trap 4)
 			events = append(events, f.event(p, &shown, who.item(&shown, p, form{})))
 		}
 	}

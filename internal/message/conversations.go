@@ -42,6 +42,9 @@ func (s *Service) Conversations(ctx context.Context, call *command.Call, w conve
 	if err != nil {
 		return nil, fmt.Errorf("message: conversations: %w", err)
 	}
+	if len(rows) == 0 {
+		return nil, nil
+	}
 	last, err := s.lastMessages(ctx, low, w)
 	if err != nil {
 		return nil, err

@@ -89,8 +89,11 @@ func (s *Service) sync(ctx context.Context, call *command.Call, req *syncRequest
 		}
 	}
 	if ans.SyncFlag == 2 {
-		if ans.C2CPairUnreadCount, err = s.unreadCounts(ctx, call.UID, low); err != nil {
-			return nil, err
+		// Without a cookie the list is the unread messages: none of them, none to count.
+		if known || len(list) > 0 {
+			if ans.C2CPairUnreadCount, err = s.unreadCounts(ctx, call.UID, low); err != nil {
+				return nil, err
+			}
 		}
 		missed, err := s.missedEvents(ctx, call, changes)
 		if err != nil {

@@ -62,7 +62,7 @@ func (s *Service) getAll(ctx context.Context, call *command.Call, req *getAllReq
 	for i, u := range req.UserItem {
 		names[i] = u.To_Account
 	}
-	found, err := s.byName(ctx, call.App.SDKAppID, names)
+	found, err := s.named(ctx, call, names)
 	if err != nil {
 		return ans, err
 	}
@@ -165,4 +165,18 @@ func (s *Service) adminGet(ctx context.Context, call *command.Call, req *adminGe
 		ans.UserProfileItem = append(ans.UserProfileItem, p)
 	}
 	return ans, nil
+}
+
+// named is byName; the caller's own profile alone, which every SDK asks for at
+// start, is read together with those of others who start.
+func (s *Service) named(ctx context.Context, call *command.Call, names []string) (map[string]*record, error) {
+	if len(names) != 1 || names[0] != call.UserID || call.UID == 0 {
+		return s.byName(ctx, call.App.SDKAppID, names)
+	}
+	list, err := s.own.Of(ctx, call.UID)
+	found := map[string]*record{}
+	for i := range list {
+		found[list[i].userID] = &list[i]
+	}
+	return found, err
 }

@@ -27,9 +27,15 @@ mkdirSync(evidence, { recursive: true });
 
 const child = spawn(process.execPath, [
   '--test', `--test-concurrency=${process.env.JOBS ?? 3}`, '--test-reporter=./harness/reporter.mjs', '--test-reporter-destination=stdout', ...files,
-], { cwd: here, stdio: 'inherit', env: { ...process.env, IMSERVER_BIN: binary(), IMSERVER_EVIDENCE_DIR: evidence } });
+], { cwd: here, stdio: ['inherit', 'pipe', 'inherit'], env: { ...process.env, IMSERVER_BIN: binary(), IMSERVER_EVIDENCE_DIR: evidence } });
 
-child.on('exit', (code) => {
+let tail = '';
+child.stdout.on('data', (data) => {
+  process.stdout.write(data);
+  tail = (tail + data).slice(-200);
+});
+
+child.on('close', (code) => {
   const merged = {};
   for (const name of readdirSync(evidence).sort()) {
     const part = JSON.parse(readFileSync(join(evidence, name), 'utf8'));
@@ -44,6 +50,8 @@ child.on('exit', (code) => {
   merged.built = builtCommands();
   writeFileSync(join(here, 'results', 'evidence.json'), `${JSON.stringify(merged, null, 1)}\n`);
   // A full run also tells whether docs/compatibility.md is behind; renewing it is `npm run compat`.
-  if (merged.complete) spawnSync(process.execPath, ['compat/generate.mjs', '--check'], { cwd: here, stdio: 'inherit' });
+  if (merged.complete && spawnSync(process.execPath, ['compat/generate.mjs', '--check'], { cwd: here, stdio: 'inherit' }).status !== 0) {
+    console.log(tail.trimEnd().split('\n').pop()); // the totals stay the last line
+  }
   process.exit(code ?? 1);
 });

@@ -1,0 +1,85 @@
+// Messages in the topics of a community, online-only messages and the rate limit (protocol 03 §11, §12.1).
+import assert from 'node:assert/strict';
+import { engines } from '../harness/engines.mjs';
+import { until } from '../harness/wait.mjs';
+
+const say = (user, id, text, options = {}) => user.send('Text', id, { text }, { group: true, ...options });
+const hears = (user, text, options) => user.waitForMessage((m) => m.payload.text === text, options);
+
+/** A community with topics, and one topic, that the others have heard of. */
+async function community([owner, ...members]) {
+  const { data } = await owner.sdk.createGroup({ type: 'Community', name: 'Town', isSupportTopic: true, memberList: members.map((m) => ({ userID: m.userID })) });
+  const id = data.group.groupID;
+  for (const m of members) await m.waitForFrame((f) => !f.out && JSON.stringify(f.body).includes('"ReportType":7'));
+  const since = members.map((m) => m.mark());
+  const topic = (await owner.sdk.createTopicInCommunity({ groupID: id, topicName: 'Square' })).data.topicID;
+  for (const [i, m] of members.entries()) await m.waitFor('TOPIC_CREATED', (d) => d.topicID === topic, { since: since[i] });
+  return { id, topic };
+}
+
+const topicOf = async (user, id, topic) => (await user.sdk.getTopicList({ groupID: id, topicIDList: [topic] })).data.successTopicList[0];
+
+engines('messages of topics', { env: { IMSERVER_MAX_WEB_INSTANCES: '3' } }, ({ test }) => {
+  test('a topic has a sequence, history and unread count of its own', async (world) => {
+    const [alice, bob] = await world.users('alice', 'bob');
+    const { id, topic } = await community([alice, bob]);
+    const other = (await alice.sdk.createTopicInCommunity({ groupID: id, topicName: 'Park' })).data.topicID;
+    for (let i = 1; i <= 3; i++) await say(alice, topic, `square ${i}`);
+    await say(alice, other, 'park 1');
+    await hears(bob, 'park 1');
+    await hears(bob, 'square 3');
+    const got = bob.received().filter((m) => m.payload.text?.startsWith('square'));
+    assert.deepEqual(got.map((m) => [m.payload.text, m.sequence, m.conversationID]), [1, 2, 3].map((n) => [`square ${n}`, n, `GROUP${topic}`]));
+    const fresh = await world.device(bob);
+    await until(async () => (await topicOf(fresh, id, topic)).unreadCount === 3, { what: '3 unread in the topic' });
+    assert.equal((await topicOf(fresh, id, other)).unreadCount, 1);
+    let list = [];
+    await until(async () => (list = (await fresh.sdk.getMessageList({ conversationID: `GROUP${topic}` })).data.messageList).length > 0, { what: 'history' });
+    assert.deepEqual(list.map((m) => m.payload.text), ['square 1', 'square 2', 'square 3']);
+    await fresh.sdk.setMessageRead({ conversationID: `GROUP${topic}` });
+    const third = await world.device(bob);
+    await until(async () => (await topicOf(third, id, topic)).unreadCount === 0, { what: 'the topic read' });
+  });
+
+  test('a recall in a topic reaches its members', async (world) => {
+    const [alice, bob] = await world.users('alice', 'bob');
+    const { topic } = await community([alice, bob]);
+    const sent = await say(alice, topic, 'oops');
+    await hears(bob, 'oops');
+    await alice.sdk.revokeMessage(sent);
+    await bob.waitFor('MESSAGE_REVOKED', (list) => list.some((m) => m.ID === sent.ID));
+  });
+
+  test('an online-only message is heard and not kept', async (world) => {
+    const [alice, bob] = await world.users('alice', 'bob');
+    const { data } = await alice.sdk.createGroup({ type: 'Public', name: 'Team', memberList: [{ userID: bob.userID }] });
+    const id = data.group.groupID;
+    await bob.waitFor('GROUP_LIST_UPDATED', (list) => list.some((g) => g.groupID === id));
+    await say(alice, id, 'typing', { sendOptions: { onlineUserOnly: true } });
+    await hears(bob, 'typing');
+    await say(alice, id, 'typed');
+    await hears(bob, 'typed');
+    const fresh = await world.device(bob);
+    let list = [];
+    await until(async () => (list = (await fresh.sdk.getMessageList({ conversationID: `GROUP${id}` })).data.messageList).length > 0, { what: 'history' });
+    assert.deepEqual(list.map((m) => m.payload.text).filter(Boolean), ['typed']);
+  });
+});
+
+engines('group rate limit', { env: { IMSERVER_GROUP_RATE: '5' } }, ({ test }) => {
+  test('over the limit the sender is told success, and nothing is delivered, stored or numbered', async (world) => {
+    const [alice, bob] = await world.users('alice', 'bob');
+    const { data } = await alice.sdk.createGroup({ type: 'Public', name: 'Team', memberList: [{ userID: bob.userID }] });
+    const id = data.group.groupID;
+    await bob.waitFor('GROUP_LIST_UPDATED', (list) => list.some((g) => g.groupID === id));
+    const results = await Promise.allSettled(Array.from({ length: 40 }, (_, i) => say(alice, id, `flood ${i}`)));
+    assert.deepEqual(results.filter((r) => r.status !== 'fulfilled'), []);
+    await new Promise((resolve) => setTimeout(resolve, 2100)); // a quiet second or two
+    await say(alice, id, 'after');
+    const last = await hears(bob, 'after');
+    const passed = bob.received().filter((m) => m.payload.text?.startsWith('flood '));
+    assert.ok(passed.length >= 5 && passed.length <= 20, `${passed.length} of 40 passed a limit of 5 a second`);
+    const seqs = [...passed, last].map((m) => m.sequence);
+    assert.deepEqual(seqs, seqs.map((_, i) => seqs[0] + i), 'dropped messages take no sequence');
+  });
+});

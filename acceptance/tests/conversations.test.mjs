@@ -1,10 +1,18 @@
 // The conversation list of a user on several devices (protocol 02 §14): what a v3 or v2 device does, the others see,
 // and so does one that logs in later.
 import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { engines } from '../harness/engines.mjs';
 
 const c2c = (user) => `C2C${user.userID}`;
 const star = 1;
+
+const dir = mkdtempSync(join(tmpdir(), 'imserver-conversations-'));
+process.on('exit', () => rmSync(dir, { recursive: true, force: true }));
+const config = join(dir, 'imserver.yaml');
+writeFileSync(config, 'defaults: {sync_conversation_delete: true}\n');
 
 /** A user with two devices of the given generations, and two peers who have written. */
 async function desk(world, [acting, watching]) {
@@ -33,7 +41,7 @@ async function fresh(world, me, check) {
   return device;
 }
 
-engines('conversations', { env: { IMSERVER_MAX_WEB_INSTANCES: '6', IMSERVER_SYNC_CONVERSATION_DELETE: 'true' }, timeout: 60000 }, ({ test }) => {
+engines('conversations', { env: { IMSERVER_MAX_WEB_INSTANCES: '6', IMSERVER_CONFIG: config }, timeout: 60000 }, ({ test }) => {
   for (const pair of [['v3', 'v3'], ['v3', 'v2'], ['v2', 'v3']]) {
     const who = pair.join(', seen by ');
 

@@ -111,17 +111,18 @@ func scanAt(rows *sql.Rows, r *atRow) error {
 
 // Missed returns the event items of the newest unread mentions of a user since
 // a unix second, at most 100, oldest first, for openim.getmsg (protocol 02
-// §13.1). Those of everybody are found by the groups that the user is in.
+// §13.1). Those of everybody are found by the groups that the user is in:
+// CROSS JOIN makes SQLite keep that order.
 func (s *Service) Missed(ctx context.Context, call *command.Call, since int64) ([]json.RawMessage, error) {
-	const fields = `SELECT a.log, a.seq, a.uid, a.sender, a.random, a.at FROM group_at a `
-	rows, err := store.Collect(ctx, s.DB.Read, scanAt, fields+`LEFT JOIN group_members m ON m.gid = a.log AND m.uid = $1
+	const fields = `SELECT a.log, a.seq, a.uid, a.sender, a.random, a.at `
+	rows, err := store.Collect(ctx, s.DB.Read, scanAt, fields+`FROM group_at a LEFT JOIN group_members m ON m.gid = a.log AND m.uid = $1
 		LEFT JOIN topic_members t ON t.tid = a.log AND t.uid = $1
 		WHERE a.uid = $1 AND a.at >= $2 AND a.seq > COALESCE(m.read_seq, t.read_seq, 0)`+notDropped+`
-		UNION `+fields+`JOIN group_members m ON m.gid = a.log AND m.uid = $1
-		WHERE a.uid = 0 AND a.at >= $2 AND a.sender <> $1 AND a.seq > m.read_seq AND a.seq > m.join_seq`+notDropped+`
-		UNION `+fields+`JOIN group_logs l ON l.log = a.log JOIN group_members m ON m.gid = l.hub AND m.uid = $1
-		LEFT JOIN topic_members t ON t.tid = a.log AND t.uid = $1
-		WHERE a.uid = 0 AND l.hub <> l.log AND a.at >= $2 AND a.sender <> $1 AND a.at >= m.joined_at AND a.seq > COALESCE(t.read_seq, 0)`+notDropped+`
+		UNION `+fields+`FROM group_members m CROSS JOIN group_at a
+		WHERE m.uid = $1 AND a.log = m.gid AND a.seq > m.read_seq AND a.seq > m.join_seq AND a.uid = 0 AND a.at >= $2 AND a.sender <> $1`+notDropped+`
+		UNION `+fields+`FROM group_members m CROSS JOIN group_logs l CROSS JOIN group_at a LEFT JOIN topic_members t ON t.tid = a.log AND t.uid = $1
+		WHERE m.uid = $1 AND l.hub = m.gid AND l.hub <> l.log AND a.log = l.log AND a.uid = 0 AND a.at >= $2 AND a.at >= m.joined_at
+		AND a.sender <> $1 AND a.seq > COALESCE(t.read_seq, 0)`+notDropped+`
 		ORDER BY 6 DESC, 2 DESC LIMIT $3`, call.UID, max(since, s.low(call.App)), maxMissed)
 	if err != nil {
 		return nil, fmt.Errorf("grouplog: mentions: %w", err)

@@ -62,12 +62,13 @@ func (s *Service) view(ctx context.Context, app *config.App, p place, uid int64)
 	v := view{place: p, uid: uid, low: s.low(app)}
 	var joinSeq, joinedAt, cleared, oldest int64
 	query := `SELECT m.join_seq, m.joined_at, m.cleared_seq, m.read_seq, COALESCE(l.last_seq, 0),
-		COALESCE((SELECT min(o.seq) FROM group_messages o WHERE o.log = $1 AND o.time >= $3), 0)
+		COALESCE((SELECT o.seq FROM group_messages o WHERE o.log = $1 AND o.time >= $3 ORDER BY o.seq LIMIT 1), 0)
 		FROM group_members m LEFT JOIN group_logs l ON l.log = $1 WHERE m.gid = $1 AND m.uid = $2`
 	args := []any{p.GID, uid, v.low}
 	if p.Kind == group.Topic {
 		query = `SELECT 0, m.joined_at, COALESCE(t.cleared_seq, 0), COALESCE(t.read_seq, 0), COALESCE(l.last_seq, 0),
-			COALESCE((SELECT min(o.seq) FROM group_messages o WHERE o.log = $1 AND o.time >= CASE WHEN $5 = 0 AND m.joined_at > $3 THEN m.joined_at ELSE $3 END), 0)
+			COALESCE((SELECT o.seq FROM group_messages o WHERE o.log = $1 AND o.time >= CASE WHEN $5 = 0 AND m.joined_at > $3 THEN m.joined_at ELSE $3 END
+				ORDER BY o.seq LIMIT 1), 0)
 			FROM group_members m LEFT JOIN group_logs l ON l.log = $1 LEFT JOIN topic_members t ON t.tid = $1 AND t.uid = m.uid
 			WHERE m.gid = $4 AND m.uid = $2`
 		before := 0
@@ -113,12 +114,14 @@ func (s *Service) window(ctx context.Context, v view, lo, hi int64) ([]Message, 
 }
 
 // pick returns the messages with these sequences that the reader may see,
-// newest first. q is the store or a transaction.
+// newest first. q is the store or a transaction. The plus sign keeps SQLite
+// from walking the log from the first visible sequence on instead of looking
+// the sequences up.
 func (s *Service) pick(ctx context.Context, q store.Querier, v view, seqs []int64) ([]Message, error) {
 	if len(seqs) == 0 {
 		return nil, nil
 	}
-	list, err := store.Collect(ctx, q, scanSeen, seen+` AND m.seq >= $4 AND m.seq IN `+store.In(5, len(seqs))+` ORDER BY m.seq DESC`,
+	list, err := store.Collect(ctx, q, scanSeen, seen+` AND +m.seq >= $4 AND m.seq IN `+store.In(5, len(seqs))+` ORDER BY m.seq DESC`,
 		store.Args(seqs, v.GID, v.low, v.uid, v.first)...)
 	if err != nil {
 		return nil, fmt.Errorf("grouplog: messages: %w", err)

@@ -135,7 +135,7 @@ func (s *Service) countUnread(ctx context.Context, uid, low int64, views []group
 			(SELECT count(DISTINCT q.seq) FROM group_quiet q WHERE q.log = h.log AND q.uid IN (0, $2) AND q.seq >= h.oldest AND q.seq >= `+later+`)
 		FROM (SELECT v.log, v.first, v.seen, l.last_seq, l.last_time, l.last_recall,
 			CASE WHEN l.last_seq > v.seen AND l.last_time >= $3 THEN
-				COALESCE((SELECT min(m.seq) FROM group_messages m WHERE m.log = l.log AND m.time >= $3), 0) ELSE 0 END AS oldest
+				COALESCE((SELECT m.seq FROM group_messages m WHERE m.log = l.log AND m.time >= $3 ORDER BY m.seq LIMIT 1), 0) ELSE 0 END AS oldest
 			FROM `+viewRows(s.DB.Dialect, 1)+` v JOIN group_logs l ON l.log = v.log) h`, viewArgs(views), uid, low)
 	if err != nil {
 		return nil, fmt.Errorf("grouplog: unread: %w", err)

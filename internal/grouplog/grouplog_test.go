@@ -515,3 +515,24 @@ func TestSweep(t *testing.T) {
 		}
 	})
 }
+
+// Ensure that an app's backend sends, reads and recalls without being a member.
+func TestAdministrator(t *testing.T) {
+	engines(t, func(t *testing.T, w *world) {
+		u := w.users(t, "ann", "ben", "cid")
+		id := w.group(t, "Public", u[0], u[1])
+		req := fmt.Sprintf(`{"GroupId":%q,"Random":5,"From_Account":"cid","MsgBody":%s}`, id, body("hello"))
+		w.Post(t, "group_open_http_svc.send_group_msg", req).Want(t, 0).Has(t, `"MsgSeq":1`)
+		w.Post(t, "group_open_http_svc.send_group_msg", req).Want(t, 0).Has(t, `"MsgSeq":1`)
+		has(t, u[0].Events(), 1, `"From_Account":"cid"`, `"Text":"hello"`)
+		w.Post(t, "group_open_http_svc.send_group_msg", fmt.Sprintf(`{"GroupId":%q,"Random":6,"MsgBody":%s,"To_Account":["ben"]}`, id, body("psst"))).Has(t, `"MsgSeq":2`)
+		w.Post(t, "group_open_http_svc.send_group_msg", fmt.Sprintf(`{"GroupId":%q,"Random":7,"From_Account":"nobody","MsgBody":%s}`, id, body("x"))).Want(t, 10004)
+		w.Post(t, "group_open_http_svc.group_msg_get_simple", fmt.Sprintf(`{"GroupId":%q,"ReqMsgNumber":20}`, id)).Want(t, 0).
+			Has(t, `"MsgSeq":2`, `"MsgSeq":1`, `"IsFinished":1`, `"From_Account":"administrator"`)
+		w.Advance(time.Hour)
+		u[1].Events()
+		w.Post(t, "group_open_http_svc.group_msg_recall", fmt.Sprintf(`{"GroupId":%q,"MsgSeqList":[{"MsgSeq":1},{"MsgSeq":2},{"MsgSeq":9}]}`, id)).Want(t, 0).
+			Has(t, `{"MsgSeq":1,"RetCode":0}`, `{"MsgSeq":2,"RetCode":0}`, `{"MsgSeq":9,"RetCode":10030}`)
+		has(t, u[1].Events(), 2, `"GroupWithdrawInfoArray"`)
+	})
+}

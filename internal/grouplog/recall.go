@@ -50,10 +50,17 @@ const (
 	maxReason = 256 // bytes
 )
 
+func (r *recallRequest) check() error {
+	if len(r.MsgSeqList) == 0 || len(r.MsgSeqList) > maxSeqs || len(r.Reason) > maxReason {
+		return command.Errf(group.CodeBadParameter, "MsgSeqList must have 1 to %d entries", maxSeqs)
+	}
+	return nil
+}
+
 // recall is group_msg_recall.
 func (s *Service) recall(ctx context.Context, call *command.Call, req *recallRequest) (*recallAnswer, error) {
-	if len(req.MsgSeqList) == 0 || len(req.MsgSeqList) > maxSeqs || len(req.Reason) > maxReason {
-		return nil, command.Errf(group.CodeBadParameter, "MsgSeqList must have 1 to %d entries", maxSeqs)
+	if err := req.check(); err != nil {
+		return nil, err
 	}
 	v, err := s.see(ctx, call, req.GroupId, req.TopicId)
 	if err != nil {
@@ -63,8 +70,7 @@ func (s *Service) recall(ctx context.Context, call *command.Call, req *recallReq
 	if err != nil {
 		return nil, err
 	}
-	seqs := seqsOf(req.MsgSeqList)
-	list, err := s.pick(ctx, s.DB.Read, v, seqs)
+	list, err := s.pick(ctx, s.DB.Read, v, seqsOf(req.MsgSeqList))
 	if err != nil {
 		return nil, err
 	}
@@ -72,12 +78,19 @@ func (s *Service) recall(ctx context.Context, call *command.Call, req *recallReq
 	if err != nil {
 		return nil, err
 	}
-	done, codes, err := s.mark(ctx, recaller{call, me, authors.members}, v, seqs, req.Reason)
+	return s.recallBy(ctx, recaller{call, me, authors.members}, v, req)
+}
+
+// recallBy recalls what its caller may, tells the members, and answers with a
+// code for each message.
+func (s *Service) recallBy(ctx context.Context, by recaller, v view, req *recallRequest) (*recallAnswer, error) {
+	seqs := seqsOf(req.MsgSeqList)
+	done, codes, err := s.mark(ctx, by, v, seqs, req.Reason)
 	if err != nil {
 		return nil, fmt.Errorf("grouplog: recall: %w", err)
 	}
 	for i := range done {
-		s.tellRecall(v.place, &done[i], deviceOf(call))
+		s.tellRecall(v.place, &done[i], deviceOf(by.call))
 	}
 	ans := &recallAnswer{}
 	for _, seq := range seqs {
@@ -157,7 +170,8 @@ type recaller struct {
 }
 
 // refusal returns 0, or the code of the refusal. The author has a limited
-// time; owners recall anything at any time, admins what ordinary members sent.
+// time; owners and an app's
+// administrators recall anything at any time, admins what ordinary members sent.
 func (r recaller) refusal(now int64, kind group.Kind, m *Message) int {
 	limit := int64(r.call.App.RecallLimit.Seconds())
 	self := m.Sender == r.call.UID
@@ -168,7 +182,7 @@ func (r recaller) refusal(now int64, kind group.Kind, m *Message) int {
 	switch {
 	case m.Flags&FlagTip != 0:
 		return codeNotRecallable
-	case self && limit > 0 && now-m.Time <= limit, r.me.Role == group.Owner:
+	case self && limit > 0 && now-m.Time <= limit, r.me.Role >= group.Owner:
 		return 0
 	case self && limit == 0:
 		return codeNoRecall

@@ -105,9 +105,12 @@ func handle[Req, Ans any](t *command.Table, name string, access command.Access, 
 // Register adds the commands to the table.
 func (s *Service) Register(t *command.Table) {
 	handle(t, "send_group_msg", command.Users|command.Ordered, s.send)
+	handle(t, "send_group_msg", command.Admins, s.adminSend)
 	handle(t, "group_msg_get", command.Users, s.history)
+	handle(t, "group_msg_get_simple", command.Admins, s.simpleHistory)
 	handle(t, "msg_read_report", command.Users, s.readReport)
 	handle(t, "group_msg_recall", command.Users, s.recall)
+	handle(t, "group_msg_recall", command.Admins, s.adminRecall)
 	handle(t, "delete_group_ramble_msg_by_seq", command.Users, s.remove)
 	handle(t, "batch_get_group_notify", command.Users, s.recalls)
 	handle(t, "get_group_notify", command.Users, s.recallsOfOne)

@@ -61,6 +61,9 @@ func (n *node) retainOnce(ctx context.Context, keeper *store.Retention) error {
 	if err := n.groupLog.Sweep(ctx, before); err != nil {
 		return err
 	}
+	if err := n.groups.Sweep(ctx, before, 500); err != nil {
+		return err
+	}
 	_, err := n.notes.Sweep(ctx, before, 500)
 	return err
 }

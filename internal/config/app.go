@@ -178,6 +178,9 @@ type GroupType struct {
 	// HistoryBeforeJoin shows newcomers what was said before they came.
 	HistoryBeforeJoin bool `koanf:"history_before_join"`
 
+	// InviteConsent asks whom a member invites before that user is in; owner, admins and the REST API add at once.
+	InviteConsent bool `koanf:"invite_consent"`
+
 	// Receipts allows read receipts.
 	Receipts bool `koanf:"receipts"`
 

@@ -50,6 +50,16 @@ func (s *Service) file(ctx context.Context, tx *sql.Tx, g *Info, out *outbox, a 
 	if err != nil {
 		return fmt.Errorf("group: application: %w", err)
 	}
+	if a.kind == needsGuest {
+		inviter, err := s.Accounts.ByUID(ctx, a.applicant)
+		if err != nil {
+			return err
+		}
+		p := personOf(inviter)
+		out.notices = append(out.notices, notice{to: []int64{who.UID}, keep: true, body: noticeBody{ReportType: noticeInvited, Operator_Account: inviter.UserID,
+			Authentication: a.auth, MsgKey: a.addedAt, MsgMemberExtraInfo: &p}})
+		return nil
+	}
 	to, err := staff(ctx, tx, g.GID)
 	if err != nil {
 		return fmt.Errorf("group: staff: %w", err)

@@ -2,18 +2,31 @@ package group
 
 import (
 	"context"
+	"time"
 
 	"imserver/internal/command"
 	"imserver/internal/fanout"
 )
 
+// settleTime bounds the wait for the bus at a login. When it is away devices
+// are made to log in again as soon as it is back.
+const settleTime = 2 * time.Second
+
 // Arrive makes a connection that has just logged in hear the user's groups,
-// with one query that those who log in at the same time share. A community and all its topics are one hub topic.
+// with one query that those who log in at the same time share. A community and
+// all its topics are one hub topic.
 func (s *Service) Arrive(ctx context.Context, call *command.Call, uid int64) {
 	conn, ok := call.Conn.(interface{ Join(fanout.Topic) })
 	if !ok {
 		return
 	}
+	// Who is added to a group from now on is told over the user's own topic;
+	// that must be heard before the groups are read, or one between is missed.
+	settle, cancel := context.WithTimeout(ctx, settleTime)
+	if err := s.Hub.Settle(settle); err != nil {
+		s.Log.Warn("a login reads its groups while the bus is away", "uid", uid, "request", call.RequestID, "err", err)
+	}
+	cancel()
 	gids, err := s.memberships.Of(ctx, uid)
 	if err != nil {
 		s.Log.Error("a login could not join its groups", "uid", uid, "request", call.RequestID, "err", err)

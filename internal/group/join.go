@@ -217,7 +217,7 @@ func (s *Service) invite(ctx context.Context, tx *sql.Tx, in *invitation, accoun
 	if err != nil {
 		return err
 	}
-	var entering, asking []*account.Account
+	var entering, asking, consenting []*account.Account
 	for _, a := range accounts {
 		result := addedNow
 		switch {
@@ -228,16 +228,24 @@ func (s *Service) invite(ctx context.Context, tx *sql.Tx, in *invitation, accoun
 		case !freely && in.g.Invite == NeedPermission:
 			result = waits
 			asking = append(asking, a)
+		case !freely && in.g.Kind.Settings(in.call.App).InviteConsent:
+			result = waits
+			consenting = append(consenting, a)
 		default:
 			entering = append(entering, a)
 		}
 		ans.MemberList = append(ans.MemberList, addResult{a.UserID, result})
 	}
-	if len(asking) > maxAsked {
+	if len(asking)+len(consenting) > maxAsked {
 		return command.Errf(CodeTooMany, "more than %d invitations that need consent", maxAsked)
 	}
 	for _, a := range asking {
 		if err := s.file(ctx, tx, in.g, in.out, application{kind: needsAdmin, applicant: in.act.uid, invited: a.UID}, a); err != nil {
+			return err
+		}
+	}
+	for _, a := range consenting {
+		if err := s.file(ctx, tx, in.g, in.out, application{kind: needsGuest, applicant: in.act.uid, invited: a.UID}, a); err != nil {
 			return err
 		}
 	}
@@ -255,5 +263,5 @@ func (s *Service) invite(ctx context.Context, tx *sql.Tx, in *invitation, accoun
 	return nil
 }
 
-// maxAsked bounds the invitations of one request that wait for an admin.
+// maxAsked bounds the invitations of one request that wait for somebody.
 const maxAsked = 50

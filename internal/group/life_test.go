@@ -184,6 +184,55 @@ func TestInvite(t *testing.T) {
 	})
 }
 
+// Where the app asks the invited first, they come in by their own answer only.
+func TestInviteConsent(t *testing.T) {
+	engines(t, func(t *testing.T, w *world) {
+		w.Groups.Public.InviteConsent = true
+		u := w.users(t, "ann", "ben", "cid", "dan")
+		ann, ben, cid, dan := u[0], u[1], u[2], u[3]
+		id := w.group(t, "Public", ann, ben)
+		ann.Call(t, "group_open_http_svc.modify_group_base_info", fmt.Sprintf(`{"GroupId":%q,"InviteJoinOption":"FreeAccess"}`, id)).Want(t, 0)
+		ben.Events()
+		invite := fmt.Sprintf(`{"GroupId":%q,"MemberList":[{"Member_Account":"cid"},{"Member_Account":"dan"}]}`, id)
+		ben.Call(t, "group_open_http_svc.add_group_member", invite).Want(t, 0).Has(t, `{"Member_Account":"cid","Result":3}`)
+		answer := func(by *apptest.User, verdict string) apptest.Answer {
+			auth := "forged"
+			if e := eventOf(by.Events(), `"ReportType":12`, `"Operator_Account":"ben"`); e != "" {
+				auth = between(t, e, `"Authentication":"`, `"`)
+			}
+			return by.Call(t, "group_open_http_svc.handle_invite_join_group", fmt.Sprintf(`{"GroupId":%q,"Inviter_Account":"ben","HandleMsg":%q,"ApprovalMsg":"so be it","Authentication":%q}`, id, verdict, auth))
+		}
+		ann.Call(t, "group_open_http_svc.get_pendency", `{}`).Want(t, 0).Has(t, `"PendencyList":[]`)
+		answer(ann, "Agree").Want(t, 10024)
+		answer(cid, "Agree").Want(t, 0)
+		wantEvent(t, cid, cid.Events(), `"ReportType":2`)
+		events := ben.Events()
+		wantEvent(t, ben, events, `"ReportType":13`, `"RemarkInfo":"so be it"`)
+		wantEvent(t, ben, events, `"OpType":1`, `"List_Account":["cid"]`, `"GroupJoinType":2`)
+		answer(dan, "Reject").Want(t, 0)
+		wantEvent(t, ben, ben.Events(), `"ReportType":14`)
+		answer(dan, "Agree").Want(t, 10024)
+		ann.Call(t, "group_open_http_svc.add_group_member", invite).Want(t, 0).Has(t, `{"Member_Account":"cid","Result":2}`, `{"Member_Account":"dan","Result":1}`)
+	})
+}
+
+// Notices end with the messages' retention.
+func TestSweep(t *testing.T) {
+	engines(t, func(t *testing.T, w *world) {
+		u := w.users(t, "ann", "ben", "cid", "dan")
+		w.group(t, "Public", u[0], u[1], u[2], u[3])
+		w.Advance(time.Hour)
+		w.group(t, "Public", u[0], u[1])
+		if err := w.groups.Sweep(t.Context(), w.Now().Unix(), 2); err != nil {
+			t.Fatal(err)
+		}
+		var left int
+		if err := w.DB.Read.QueryRowContext(t.Context(), `SELECT count(*) FROM group_notices`).Scan(&left); err != nil || left != 1 {
+			t.Errorf("%d notices left, %v", left, err)
+		}
+	})
+}
+
 func TestLeaving(t *testing.T) {
 	engines(t, func(t *testing.T, w *world) {
 		u := w.users(t, "ann", "ben", "cid", "dan")

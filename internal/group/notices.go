@@ -151,14 +151,19 @@ func (d *Directory) Missed(ctx context.Context, uid, since int64) ([]json.RawMes
 	return []json.RawMessage{append(item, noticesTail...)}, nil
 }
 
-// DropNotices removes up to limit notices created before a unix second.
-func (d *Directory) DropNotices(ctx context.Context, before int64, limit int) (int64, error) {
-	res, err := d.db.Write.ExecContext(ctx, `DELETE FROM group_notices WHERE (uid, seq, random) IN (
-		SELECT uid, seq, random FROM group_notices WHERE created_at < $1 LIMIT $2)`, before, limit)
-	if err != nil {
-		return 0, fmt.Errorf("group: drop notices: %w", err)
+// Sweep removes the notices that were created before a unix second, limit at a
+// time, so that it never holds up who writes.
+func (s *Service) Sweep(ctx context.Context, before int64, limit int) error {
+	for {
+		res, err := s.DB.Write.ExecContext(ctx, `DELETE FROM group_notices WHERE (uid, seq, random) IN (
+			SELECT uid, seq, random FROM group_notices WHERE created_at < $1 LIMIT $2)`, before, limit)
+		if err != nil {
+			return fmt.Errorf("group: sweep notices: %w", err)
+		}
+		if n, err := res.RowsAffected(); err != nil || n < int64(limit) {
+			return err
+		}
 	}
-	return res.RowsAffected()
 }
 
 type dropRequest struct {

@@ -70,7 +70,7 @@ func New(o Options, apps Apps, table *command.Table, sessions *session.Service, 
 	s := &Server{
 		opts: o, apps: apps, table: table, sessions: sessions, hub: hub, log: log, metrics: newMetrics(reg),
 		replays: newReplays(), workers: newWorkers(),
-		conns:   map[*Conn]struct{}{}, byAddr: map[netip.Prefix]int{},
+		conns: map[*Conn]struct{}{}, byAddr: map[netip.Prefix]int{},
 	}
 	s.upgrader = websocket.Upgrader{
 		HandshakeTimeout: o.Handshake,

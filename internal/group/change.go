@@ -191,21 +191,6 @@ func (s *Service) operator(ctx context.Context, act actor) person {
 	return person{UserId: act.id}
 }
 
-// people returns the accounts as tips show them, in the order of uids.
-func (s *Service) people(ctx context.Context, uids []int64) ([]person, error) {
-	found, err := s.Accounts.ByUIDs(ctx, uids)
-	if err != nil {
-		return nil, err
-	}
-	list := make([]person, 0, len(uids))
-	for _, uid := range uids {
-		if a := found[uid]; a != nil {
-			list = append(list, personOf(a))
-		}
-	}
-	return list, nil
-}
-
 // accountsFor finds every named account; 10019 if one is unknown
 // (protocol 03 §7.3). Double names count once.
 func (s *Service) accountsFor(ctx context.Context, app uint32, ids []string) ([]*account.Account, error) {

@@ -190,16 +190,6 @@ func (s *Service) placeOf(ctx context.Context, g *group.Info) (p place, err erro
 	return p, nil
 }
 
-// entered is place for a member; 10007 for others.
-func (s *Service) entered(ctx context.Context, call *command.Call, groupID, topicID string) (place, *group.Member, error) {
-	p, err := s.place(ctx, call.App.SDKAppID, groupID, topicID)
-	if err != nil {
-		return p, nil, err
-	}
-	m, err := s.Groups.Member(ctx, p.home.GID, call.UID)
-	return p, m, err
-}
-
 // topic is the hub topic that carries the log's events.
 func (p place) topic() fanout.Topic { return fanout.Group(p.HubID()) }
 

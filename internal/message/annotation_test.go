@@ -61,6 +61,7 @@ func TestExtensions(t *testing.T) {
 		for _, op := range []string{"set_key_values", "get_key_values"} {
 			code, answer = eve.do(t, "openim_msg_ext_http_svc."+op, set("eve", 2))
 			wantCode(t, code, 23004, op+" of a stranger")
+			equal(t, answer["ExtensionList"], nil, "what a stranger is shown")
 			code, answer = eve.do(t, "openim_msg_ext_http_svc."+op, with(set("eve", 2), object{"From_Account": "eve"}))
 			wantCode(t, code, 23004, op+" in a chat of one's own")
 		}

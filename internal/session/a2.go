@@ -3,7 +3,6 @@ package session
 import (
 	"crypto/hmac"
 	"crypto/sha256"
-	"encoding/base64"
 	"strconv"
 	"time"
 
@@ -72,10 +71,4 @@ func parse(a2 string, app uint32, keys []string, now func() time.Time) (claims, 
 		return c, nil
 	}
 	return c, command.Err(command.CodeNoSession, "")
-}
-
-// fingerprint is what logs may show of a key.
-func fingerprint(a2 string) string {
-	sum := sha256.Sum256([]byte(a2))
-	return base64.RawURLEncoding.EncodeToString(sum[:6])
 }

@@ -2,6 +2,7 @@
 // v2 as sender and receiver of each other.
 import assert from 'node:assert/strict';
 import { engines } from '../harness/engines.mjs';
+import { until } from '../harness/wait.mjs';
 
 const c2c = (user) => `C2C${user.userID}`;
 const generations = [['v3', 'v3'], ['v3', 'v2'], ['v2', 'v3']];
@@ -57,15 +58,25 @@ engines('messages: state', { env: { IMSERVER_MAX_WEB_INSTANCES: '6' }, timeout: 
       for (const d of [receiver, receiver2, sender2]) await d.waitFor('MESSAGE_MODIFIED', modified('by the sender'));
       await receiver.sdk.modifyMessage({ ...got, $change: { payload: { text: 'by the receiver' } } });
       for (const d of [sender, sender2, receiver2]) await d.waitFor('MESSAGE_MODIFIED', modified('by the receiver'));
-      // Two edit at once: one wins, and the other is told what there is now.
-      const results = await Promise.allSettled([[sender, sent], [receiver, got]].map(([d, m]) => d.sdk.modifyMessage({ ...m, $change: { payload: { text: `at once by ${d.userID}` } } })));
-      const won = results.findIndex((r) => r.status === 'fulfilled');
-      assert.deepEqual(results.map((r) => r.status).sort(), ['fulfilled', 'rejected']);
-      assert.equal(results[1 - won].reason.code, 2480);
-      const text = `at once by ${[sender, receiver][won].userID}`;
-      for (const d of [sender2, receiver2]) await d.waitFor('MESSAGE_MODIFIED', modified(text));
+      // Who edits a version that is no longer the newest is refused, and told what there is now.
+      await receiver.network.lose('im_open_push.msg_push', 1);
+      await sender.sdk.modifyMessage({ ...sent, $change: { payload: { text: 'first come' } } });
+      for (const d of [sender2, receiver2]) await d.waitFor('MESSAGE_MODIFIED', modified('first come'));
+      await until(() => receiver.frames.some((f) => f.lost), { what: 'the push that the receiver never sees' });
+      await assert.rejects(receiver.sdk.modifyMessage({ ...got, $change: { payload: { text: 'too late' } } }), (e) => e.code === 2480);
+      await receiver.waitFor('MESSAGE_MODIFIED', modified('first come'));
+      // Two edit at once: of those who named the same version, one wins. An SDK that has heard of the other's edit names the next.
+      const from = [sender, receiver].map((d) => d.frames.length);
+      await Promise.allSettled([[sender, sent], [receiver, got]].map(([d, m]) => d.sdk.modifyMessage({ ...m, $change: { payload: { text: `at once by ${d.userID}` } } })));
+      const edits = [sender, receiver].map((d, i) => d.frames.slice(from[i]).filter((f) => f.head.servcmd === 'openim.modify_c2c_msg'));
+      const named = edits.map((frames) => frames.find((f) => f.out).body.MsgVersion);
+      const codes = edits.map((frames) => frames.find((f) => !f.out).body.ErrorCode);
+      assert.deepEqual([...codes].sort(), named[0] === named[1] ? [0, 20027] : [0, 0], `versions ${named}`);
+      const last = named[0] === named[1] ? codes.indexOf(0) : named.indexOf(Math.max(...named));
+      const text = `at once by ${[sender, receiver][last].userID}`;
+      for (const d of [sender, receiver, sender2, receiver2]) await d.waitFor('MESSAGE_MODIFIED', modified(text));
       const { messages } = await fresh(world, sender, receiver);
-      assert.deepEqual(messages.map((m) => [m.ID, m.payload.text, m.version]), [[sent.ID, text, 3]]);
+      assert.deepEqual(messages.map((m) => [m.ID, m.payload.text, m.version]), [[sent.ID, text, Math.max(...named) + 1]]);
     });
 
     test(`${who}: receipts and read state`, async (world) => {

@@ -70,7 +70,7 @@ func (r *ChangeRequest) check() error {
 	}
 	seen := map[string]bool{}
 	for _, e := range r.ExtensionList {
-		if e.Key == "" || len(e.Key) > MaxKey || len(e.Value) > MaxValue {
+		if e.Key == "" || len(e.Key) > MaxKey || len(e.Value) > MaxValue || command.CheckTexts(e.Key, e.Value) != nil {
 			return command.Errf(command.CodeBadPacket, "a key must have 1 to %d bytes, a value at most %d", MaxKey, MaxValue)
 		}
 		if seen[e.Key] {

@@ -31,7 +31,7 @@ func fault(what string, err error) error {
 }
 
 func checkReaction(reaction string) error {
-	if reaction == "" || len(reaction) > MaxReaction {
+	if reaction == "" || len(reaction) > MaxReaction || command.CheckTexts(reaction) != nil {
 		return command.Errf(command.CodeBadPacket, "Reaction must have 1 to %d bytes", MaxReaction)
 	}
 	return nil

@@ -96,7 +96,7 @@ func (s *Service) createGroups(ctx context.Context, call *command.Call, req *cre
 
 func checkName(name string) error {
 	switch {
-	case name == "":
+	case name == "" || command.CheckTexts(name) != nil:
 		return command.Err(codeParameter, "a conversation group needs a name")
 	case len(name) > maxGroupName:
 		return command.Errf(codeGroupName, "the name is longer than %d bytes", maxGroupName)

@@ -162,7 +162,7 @@ func (item *markItem) check() (key, error) {
 	if item.OptType&^(optMarks|optCustom) != 0 || item.OptType == 0 {
 		return key{}, command.Err(codeParameter, "OptType must be 1, 2 or 3")
 	}
-	if len(item.CustomMark) > maxCustom {
+	if len(item.CustomMark) > maxCustom || command.CheckTexts(item.CustomMark) != nil {
 		return key{}, command.Errf(codeParameter, "CustomMark is longer than %d bytes", maxCustom)
 	}
 	if _, err := bits(item.SetMark); err != nil {

@@ -162,7 +162,7 @@ func (c contact) key() (key, error) {
 			k.target = c.GroupId
 		}
 	}
-	if c.Type != C2C && c.Type != Group || k.target == "" || len(k.target) > maxTarget {
+	if c.Type != C2C && c.Type != Group || k.target == "" || len(k.target) > maxTarget || command.CheckTexts(k.target) != nil {
 		return k, command.Err(codeParameter, "a conversation needs a Type, 1 or 2, and To_Account or ToGroupId")
 	}
 	return k, nil

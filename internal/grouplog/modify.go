@@ -73,6 +73,9 @@ func (m *Message) state() modifyState { return modifyState{m.Body, m.Version, m.
 func (r *modifyRequest) apply(m *Message, limit int) error {
 	if r.CloudCustomData != nil {
 		m.Cloud = *r.CloudCustomData
+		if err := command.CheckTexts(m.Cloud); err != nil {
+			return err
+		}
 	}
 	if len(r.MsgBody) > 0 && string(r.MsgBody) != "null" {
 		body, err := message.Normalize(r.MsgBody, len(m.Cloud), limit)

@@ -51,7 +51,7 @@ const (
 )
 
 func (r *recallRequest) check() error {
-	if len(r.MsgSeqList) == 0 || len(r.MsgSeqList) > maxSeqs || len(r.Reason) > maxReason {
+	if len(r.MsgSeqList) == 0 || len(r.MsgSeqList) > maxSeqs || len(r.Reason) > maxReason || command.CheckTexts(r.Reason) != nil {
 		return command.Errf(group.CodeBadParameter, "MsgSeqList must have 1 to %d entries", maxSeqs)
 	}
 	return nil

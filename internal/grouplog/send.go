@@ -66,6 +66,9 @@ func (r *sendRequest) message(app *config.App) (*Message, error) {
 		return nil, command.Err(group.CodeBadParameter, "MsgPriority must be High, Normal, Low or Lowest")
 	}
 	body, err := message.Normalize(r.MsgBody, len(r.CloudCustomData), app.MessageBytes)
+	if err == nil {
+		err = command.CheckTexts(r.CloudCustomData)
+	}
 	if err != nil {
 		if errors.Is(err, command.Err(command.CodeBadPacket, "")) {
 			err = command.Err(group.CodeBadParameter, err.(*command.Error).Info)

@@ -271,8 +271,15 @@ func (s *Service) insertAt(ctx context.Context, m *Message, unix int64) (stored 
 		if err := tx.QueryRowContext(ctx, `SELECT last_seq FROM c2c_pairs WHERE lo = $1 AND hi = $2`+s.DB.ForUpdate(), lo, hi).Scan(&last); err != nil {
 			return err
 		}
-		if seq, err := find(ctx, tx, lo, hi, m.MsgSeq, m.Random, unix); err != nil || seq != 0 {
-			return err
+		for {
+			sender, err := authorOf(ctx, tx, lo, hi, ref{m.MsgSeq, m.Random, unix})
+			if err != nil || sender == m.From {
+				return err
+			}
+			if sender == 0 {
+				break
+			}
+			unix++ // the other side's message has this key
 		}
 		err := tx.QueryRowContext(ctx, `SELECT COALESCE(MAX(seq), 0) FROM c2c_messages WHERE lo = $1 AND hi = $2 AND seq >= $3 AND seq <= $4`,
 			lo, hi, from(unix), until(unix)).Scan(&newest)

@@ -26,7 +26,10 @@ type writer struct {
 	stmts sqliteStatements
 }
 
-// append stores a batch in one commit and sets each draft's Seq.
+// append stores a batch in one commit and sets each draft's Seq. A key names
+// one message: the two sides of a pair choose numbers without knowing each
+// other, and when they choose the same ones within a second, the later message
+// gets a place in the next second.
 func (w *writer) append(ctx context.Context, drafts []*draft) error {
 	// Sorted by pair, in order of arrival within one: locks are taken in one
 	// order everywhere, and a pair's messages are neighbours.
@@ -36,21 +39,28 @@ func (w *writer) append(ctx context.Context, drafts []*draft) error {
 		blo, bhi := pair(b.From, b.To)
 		return cmp.Or(cmp.Compare(alo, blo), cmp.Compare(ahi, bhi))
 	})
-	fresh := sorted[:0:0]
-	seen := make(map[identity]*draft, len(sorted))
+	fresh, cut := sorted[:0:0], 0
+	seen := make(map[numbers]*draft, len(sorted))
 	var twins [][2]*draft
+	var err error
 	for _, d := range sorted {
-		if first := seen[d.identity()]; first != nil {
+		switch first := seen[d.numbers()]; {
+		case first != nil && first.From == d.From:
 			twins = append(twins, [2]*draft{d, first})
 			continue
+		case first != nil && w.db.Dialect == store.Postgres && err == nil:
+			// The other side's message has these numbers: a statement sees only
+			// what is stored before it.
+			err, cut = w.appendPostgres(ctx, fresh[cut:], w.now().Unix()), len(fresh)
 		}
-		seen[d.identity()] = d
+		seen[d.numbers()] = d
 		fresh = append(fresh, d)
 	}
-	var err error
-	if w.db.Dialect == store.Postgres {
-		err = w.appendPostgres(ctx, fresh)
-	} else {
+	switch {
+	case err != nil:
+	case w.db.Dialect == store.Postgres:
+		err = w.appendPostgres(ctx, fresh[cut:], w.now().Unix())
+	default:
 		err = w.appendSQLite(ctx, fresh)
 	}
 	for _, t := range twins {
@@ -66,6 +76,14 @@ func (w *writer) append(ctx context.Context, drafts []*draft) error {
 type identity struct{ from, to, msgSeq, random int64 }
 
 func (d *draft) identity() identity { return identity{d.From, d.To, d.MsgSeq, d.Random} }
+
+// numbers are what a message's key has besides its time.
+type numbers struct{ lo, hi, msgSeq, random int64 }
+
+func (d *draft) numbers() numbers {
+	lo, hi := pair(d.From, d.To)
+	return numbers{lo, hi, d.MsgSeq, d.Random}
+}
 
 // repeatWindow is how far back a repeated request is looked for, seconds. A
 // client re-sends within minutes; a day also covers one that slept.

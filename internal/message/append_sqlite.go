@@ -21,9 +21,9 @@ func (w *writer) prepare(ctx context.Context) error {
 		text string
 	}{
 		{&w.stmts.last, `SELECT last_seq, discard FROM c2c_pairs WHERE lo = $1 AND hi = $2`},
-		{&w.stmts.insert, `INSERT INTO c2c_messages (lo, hi, seq, sender, msg_seq, random, client_time, flags, body, cloud)
-			SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10 WHERE NOT EXISTS (SELECT 1 FROM c2c_messages` + byRandom + `
-			WHERE lo = $1 AND hi = $2 AND random = $6 AND msg_seq = $5 AND sender = $4 AND seq > $11)`},
+		{&w.stmts.insert, `INSERT INTO c2c_messages (lo, hi, seq, sender, msg_seq, random, client_time, flags, body, cloud, push_info)
+			SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11 WHERE NOT EXISTS (SELECT 1 FROM c2c_messages` + byRandom + `
+			WHERE lo = $1 AND hi = $2 AND random = $6 AND msg_seq = $5 AND seq > $12 AND (sender = $4 OR seq >= $13))`},
 		{&w.stmts.move, `UPDATE c2c_pairs SET last_seq = $3 WHERE lo = $1 AND hi = $2`},
 		{&w.stmts.pair, `INSERT INTO c2c_pairs (lo, hi) VALUES ($1, $2) ON CONFLICT DO NOTHING`},
 		{&w.stmts.member, `INSERT INTO c2c_members (uid, peer) VALUES ($1, $2), ($2, $1) ON CONFLICT DO NOTHING`},
@@ -53,20 +53,11 @@ func (w *writer) appendSQLite(ctx context.Context, drafts []*draft) error {
 				if l, h := pair(d.From, d.To); l != lo || h != hi {
 					break
 				}
-				next := max(seq+1, from(now))
-				flags := stamp(d.Flags, discard, d.From == lo)
-				res, err := insert.ExecContext(ctx, lo, hi, next, d.From, d.MsgSeq, d.Random, d.ClientTime, flags,
-					string(d.Body), d.Cloud, from(now-repeatWindow))
-				if err != nil {
+				if err := insertSQLite(ctx, tx, insert, d, max(seq+1, from(now)), stamp(d.Flags, discard, d.From == lo), from(now-repeatWindow)); err != nil {
 					return err
 				}
-				if n, _ := res.RowsAffected(); n == 1 {
-					d.Seq, seq, d.repeated, d.Flags = next, next, false, flags
-					continue
-				}
-				d.repeated = true
-				if err := tx.QueryRowContext(ctx, findRepeat(byRandom), lo, hi, d.Random, d.MsgSeq, d.From, from(now-repeatWindow)).Scan(&d.Seq, &d.Flags); err != nil {
-					return err
+				if !d.repeated {
+					seq = d.Seq
 				}
 			}
 			if seq != start {
@@ -77,6 +68,32 @@ func (w *writer) appendSQLite(ctx context.Context, drafts []*draft) error {
 		}
 		return nil
 	})
+}
+
+// insertSQLite stores d at next, unless it is a repeat; in the second after it
+// when the other side's message has its numbers in that of next.
+func insertSQLite(ctx context.Context, tx *sql.Tx, insert *sql.Stmt, d *draft, next int64, flags int, after int64) error {
+	lo, hi := pair(d.From, d.To)
+	for {
+		res, err := insert.ExecContext(ctx, lo, hi, next, d.From, d.MsgSeq, d.Random, d.ClientTime, flags,
+			string(d.Body), d.Cloud, string(d.PushInfo), after, from(secondOf(next)))
+		if err != nil {
+			return err
+		}
+		if n, _ := res.RowsAffected(); n == 1 {
+			d.Seq, d.repeated, d.Flags = next, false, flags
+			return nil
+		}
+		switch err := tx.QueryRowContext(ctx, findRepeat(byRandom), lo, hi, d.Random, d.MsgSeq, d.From, after).Scan(&d.Seq, &d.Flags); err {
+		case nil:
+			d.repeated = true
+			return nil
+		case sql.ErrNoRows:
+			next = from(secondOf(next) + 1)
+		default:
+			return err
+		}
+	}
 }
 
 // pairSQLite returns a pair's last sequence and who of it discards, making the

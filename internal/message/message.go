@@ -49,7 +49,7 @@ type Message struct {
 	Reason     string
 	Body       []byte // MsgBody, a JSON array
 	Cloud      string // CloudCustomData
-	PushInfo   []byte // OfflinePushInfo, JSON or nil
+	PushInfo   []byte // OfflinePushInfo, a JSON object; nil if it says nothing
 }
 
 // Time returns the server time of the message in unix seconds.

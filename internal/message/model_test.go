@@ -171,8 +171,8 @@ func (m *model) view(who int) view {
 	return v
 }
 
-// chat is the real one: two sides with two devices each, and the messages'
-// names in the order of the log.
+// chat is the real one: two sides with two devices each, on different nodes, and
+// the messages' names in the order of the log.
 type chat struct {
 	world   *world
 	devices [2][2]*device
@@ -186,7 +186,7 @@ func newChat(t fataler, w *world, id int) *chat {
 	c := &chat{world: w, names: [2]string{fmt.Sprint("x", id), fmt.Sprint("y", id)}}
 	for s := range 2 {
 		for d := range 2 {
-			c.devices[s][d] = w.login(t, c.names[s], uint32(d+1))
+			c.devices[s][d] = w.login(t, c.names[s], uint32(d+1)).at(d)
 		}
 	}
 	return c
@@ -291,6 +291,7 @@ func draw(t *rapid.T, m *model) op {
 func TestModel(t *testing.T) {
 	storetest.Open(t, func(t *testing.T, db *store.DB) {
 		w := MustWorld(t, db, message.Options{})
+		w.node(t)
 		id := 0
 		rapid.Check(t, func(rt *rapid.T) {
 			id++

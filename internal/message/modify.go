@@ -91,6 +91,9 @@ func (s *Service) rewrite(ctx context.Context, call *command.Call, sender, recei
 	cloud := 0
 	if req.CloudCustomData != nil {
 		cloud = len(*req.CloudCustomData)
+		if err := command.CheckTexts(*req.CloudCustomData); err != nil {
+			return nil, err
+		}
 	}
 	var body json.RawMessage
 	if given(req.MsgBody) {

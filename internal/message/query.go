@@ -70,6 +70,16 @@ func find(ctx context.Context, q store.Querier, a, b, msgSeq, random, unix int64
 	return seq, err
 }
 
+// authorOf returns who sent the message that a key names; 0 if there is none.
+func authorOf(ctx context.Context, q store.Querier, lo, hi int64, r ref) (sender int64, err error) {
+	err = q.QueryRowContext(ctx, `SELECT sender FROM c2c_messages WHERE lo = $1 AND hi = $2 AND seq >= $3 AND seq <= $4
+		AND random = $5 AND msg_seq = $6 LIMIT 1`, lo, hi, from(r.unix), until(r.unix), r.random, r.msgSeq).Scan(&sender)
+	if err == sql.ErrNoRows {
+		return 0, nil
+	}
+	return sender, err
+}
+
 // both looks up the two accounts of a pair.
 func (s *Service) both(ctx context.Context, a, b int64) (map[int64]*account.Account, error) {
 	found, err := s.Accounts.ByUIDs(ctx, []int64{a, b})

@@ -61,6 +61,9 @@ type getRelayAnswer struct {
 
 // getRelay is im_long_msg.get_relay_json_msg (protocol 02 §17).
 func (s *Service) getRelay(ctx context.Context, call *command.Call, req *getRelayRequest) (*getRelayAnswer, error) {
+	if err := command.CheckTexts(req.JsonMsgKey); err != nil {
+		return nil, err
+	}
 	var body string
 	err := s.DB.Read.QueryRowContext(ctx, `SELECT body FROM relay_bodies WHERE app = $1 AND key = $2 AND expires_at > $3`,
 		call.App.SDKAppID, req.JsonMsgKey, s.Now().Unix()).Scan(&body)
@@ -81,7 +84,7 @@ func (s *Service) KeepRelays(ctx context.Context, call *command.Call, body []byt
 	}
 	var keys []string
 	gjson.ParseBytes(body).ForEach(func(_, element gjson.Result) bool {
-		if key := element.Get("MsgContent.JsonMsgKey"); key.Type == gjson.String && key.Str != "" {
+		if key := element.Get("MsgContent.JsonMsgKey"); key.Type == gjson.String && key.Str != "" && command.CheckTexts(key.Str) == nil {
 			keys = append(keys, key.Str)
 		}
 		return true

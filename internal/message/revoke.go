@@ -22,12 +22,14 @@ type revokeRequest struct {
 // maxReason bounds the reason of a revoke, bytes.
 const maxReason = 256
 
+func validReason(s string) bool { return len(s) <= maxReason && command.CheckTexts(s) == nil }
+
 // revoke is openim.msgwithdraw: the sender takes a message back within the
 // app's time limit (protocol 02 §9.1).
 func (s *Service) revoke(ctx context.Context, call *command.Call, req *revokeRequest) (command.Empty, error) {
 	info := &req.MsgInfo
 	r := ref{info.MsgSeq, info.MsgRandom, info.MsgTimeStamp}
-	if !r.valid() || len(req.Reason) > maxReason {
+	if !r.valid() || !validReason(req.Reason) {
 		return command.Empty{}, command.Err(command.CodeBadPacket, "MsgInfo is malformed")
 	}
 	if info.From_Account != call.UserID {
@@ -55,7 +57,7 @@ type adminRevokeRequest struct {
 // adminRevoke is openim.admin_msgwithdraw: no time limit (protocol 06 §5.2).
 func (s *Service) adminRevoke(ctx context.Context, call *command.Call, req *adminRevokeRequest) (command.Empty, error) {
 	r, ok := refOf(req.MsgKey)
-	if !ok || len(req.Reason) > maxReason {
+	if !ok || !validReason(req.Reason) {
 		return command.Empty{}, command.Err(codeRESTKey, "MsgKey is malformed")
 	}
 	sender, receiver, err := s.parties(ctx, call, req.From_Account, req.To_Account)

@@ -49,11 +49,15 @@ func (r *sendRequest) message(from, to *account.Account, limit int) (*Message, e
 	if err != nil {
 		return nil, err
 	}
-	m := &Message{From: from.UID, To: to.UID, MsgSeq: r.MsgSeq, Random: r.MsgRandom, ClientTime: r.MsgClientTime,
-		Body: body, Cloud: r.CloudCustomData, PushInfo: r.OfflinePushInfo}
-	if len(m.PushInfo) > limit {
-		return nil, command.Err(command.CodeTooLong, "OfflinePushInfo is too long")
+	if err := command.CheckTexts(r.CloudCustomData); err != nil {
+		return nil, err
 	}
+	push, err := pushInfo(r.OfflinePushInfo, limit)
+	if err != nil {
+		return nil, err
+	}
+	m := &Message{From: from.UID, To: to.UID, MsgSeq: r.MsgSeq, Random: r.MsgRandom, ClientTime: r.MsgClientTime,
+		Body: body, Cloud: r.CloudCustomData, PushInfo: push}
 	m.Flags = flags(r.SendMsgControl, r.IsNeedReadReceipt == 1, r.SupportMessageExtension == 1)
 	return m, nil
 }

@@ -106,7 +106,7 @@ func TestRelay(t *testing.T) {
 		wantCode(t, code, 20022, "another key")
 		other := *w.app
 		other.SDKAppID = 2
-		code, _ = w.run(t, &command.Call{Name: "im_long_msg.get_relay_json_msg", Kind: command.Users, App: &other, UID: 1, UserID: "x"}, object{"JsonMsgKey": key})
+		code, _ = w.run(t, w.table, &command.Call{Name: "im_long_msg.get_relay_json_msg", Kind: command.Users, App: &other, UID: 1, UserID: "x"}, object{"JsonMsgKey": key})
 		wantCode(t, code, 20022, "another app")
 		w.advance(w.app.Retention)
 		relay := []any{object{"MsgType": "TIMRelayElem", "MsgContent": object{"JsonMsgKey": key, "PbMsgKey": key, "Title": "t", "AbstractList": []any{"a"}}}}

@@ -31,6 +31,7 @@ type world struct {
 	app      *config.App
 	hub      *fanout.Hub
 	service  *message.Service
+	others   []*command.Table // of further nodes
 	mu       sync.Mutex
 	now      time.Time // guarded by mu
 	numbers  int64
@@ -61,6 +62,30 @@ func MustWorld(t testing.TB, db *store.DB, o message.Options) *world {
 	return w
 }
 
+// node adds a second server process over the same database: devices of its own
+// reach it by [device.at].
+func (w *world) node(t testing.TB) {
+	t.Helper()
+	log := slog.New(slog.DiscardHandler)
+	accounts, hub, table := account.NewDirectory(w.service.DB, w.clock), fanout.NewHub(bus.Local{}, log), command.NewTable()
+	s, err := message.NewService(w.ctx, message.Options{DB: w.service.DB, Accounts: accounts, Hub: hub, Now: w.clock, Log: log, Metrics: prometheus.NewRegistry()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Stop(context.Background()) })
+	s.Register(table)
+	conversation.NewService(w.service.DB, accounts, hub, w.clock, s).Register(table)
+	w.others = append(w.others, table)
+}
+
+// at is the device at another node; it hears nothing there.
+func (d *device) at(node int) *device {
+	if node == 0 {
+		return d
+	}
+	return &device{Device: d.Device, world: d.world, name: d.name, table: d.world.others[node-1]}
+}
+
 func (w *world) clock() time.Time {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -78,6 +103,7 @@ type device struct {
 	fanout.Device
 	world *world
 	name  string
+	table *command.Table // of its node
 	mu    sync.Mutex
 	items []map[string]any // guarded by mu
 }
@@ -104,7 +130,7 @@ func (w *world) login(t fataler, user string, inst uint32) *device {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &device{Device: fanout.Device{UID: a.UID, Inst: inst}, world: w, name: user}
+	d := &device{Device: fanout.Device{UID: a.UID, Inst: inst}, world: w, name: user, table: w.table}
 	w.hub.Join(fanout.User(a.UID), subscriber{d})
 	return d
 }
@@ -127,7 +153,7 @@ type object = map[string]any
 // do runs a command as this device.
 func (d *device) do(t fataler, name string, body any) (int, object) {
 	t.Helper()
-	return d.world.run(t, &command.Call{Name: name, Kind: command.Users, App: d.world.app, UserID: d.name, UID: d.UID, Inst: d.Inst}, body)
+	return d.world.run(t, d.table, &command.Call{Name: name, Kind: command.Users, App: d.world.app, UserID: d.name, UID: d.UID, Inst: d.Inst}, body)
 }
 
 // must is do that fails the test on an error.
@@ -147,16 +173,16 @@ func (w *world) admin(t fataler, name string, body any) (int, object) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return w.run(t, &command.Call{Name: name, Kind: command.Admins, App: w.app, UserID: a.UserID, UID: a.UID}, body)
+	return w.run(t, w.table, &command.Call{Name: name, Kind: command.Admins, App: w.app, UserID: a.UserID, UID: a.UID}, body)
 }
 
-func (w *world) run(t fataler, call *command.Call, body any) (int, object) {
+func (w *world) run(t fataler, table *command.Table, call *command.Call, body any) (int, object) {
 	t.Helper()
 	in, err := json.Marshal(body)
 	if err != nil {
 		t.Fatal(err)
 	}
-	v, err := w.table.Run(w.ctx, call, in)
+	v, err := table.Run(w.ctx, call, in)
 	v, err = command.Await(w.ctx, v, err)
 	doc, code := command.AppendAnswer(nil, v, err)
 	var answer object

@@ -1,0 +1,96 @@
+package message_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"imserver/internal/annotation"
+	"imserver/internal/message"
+	"imserver/internal/store"
+	"imserver/internal/store/storetest"
+)
+
+// Ensure that a key names one message, also when the two of a pair give their
+// messages the same numbers in the same second: a page by key skips none, and
+// deleting, receipts, reactions and revokes reach the one that is meant.
+func TestKeysNameOneMessage(t *testing.T) {
+	storetest.Open(t, func(t *testing.T, db *store.DB) {
+		w := MustWorld(t, db, message.Options{Annotations: annotation.New(db, time.Now)})
+		ann, ben := w.login(t, "ann", 1), w.login(t, "ben", 1)
+		const same = 20
+		sides := []*device{ann, ben}
+		keys := make([][2]string, same)
+		send := func(side, i int) string {
+			a := sides[side].must(t, "openim.sendmsg", object{"To_Account": sides[1-side].name, "MsgSeq": 7, "MsgRandom": i, "MsgClientTime": 1,
+				"IsNeedReadReceipt": 1, "MsgBody": say(fmt.Sprint(side, " ", i))})
+			return a["MsgKey"].(string)
+		}
+		var wg sync.WaitGroup
+		for i := range same { // all at once: in one batch, or one after the other
+			for side := range sides {
+				wg.Add(1)
+				go func() {
+					defer wg.Done()
+					time.Sleep(rand.N(5 * time.Millisecond))
+					keys[i][side] = send(side, i)
+				}()
+			}
+		}
+		wg.Wait()
+		for i := range keys {
+			if keys[i][0] == keys[i][1] {
+				t.Fatalf("two messages have the key %s", keys[i][0])
+			}
+			for side := range sides {
+				equal(t, send(side, i), keys[i][side], "the key of a repeat")
+			}
+		}
+		seen, last := map[string]bool{}, 1e18
+		for req := (object{"Peer_Account": "ben", "MaxCnt": 1, "LastMsgTime": 0, "MsgKey": ""}); ; {
+			page := ann.must(t, "openim.getroammsg", req)
+			m := page["MsgList"].([]any)[0].(object)
+			if at := m["MsgTimeStamp"].(float64); at > last {
+				t.Fatal("times fall")
+			} else {
+				last = at
+			}
+			seen[fmt.Sprint(m["MsgBody"])] = true
+			if page["Complete"] == 1.0 {
+				break
+			}
+			req["LastMsgTime"], req["MsgKey"] = page["LastMsgTime"], page["MsgKey"]
+		}
+		equal(t, len(seen), 2*same, "messages in pages of one")
+		ann.must(t, "openim.delete_c2c_msg_ramble", object{"From_Account": "ann", "To_Account": "ben", "MsgKeyList": []string{keys[0][1]}})
+		texts := fmt.Sprint(ann.texts(t, "ben"))
+		equal(t, len(ann.texts(t, "ben")), 2*same-1, "after a delete: "+texts)
+		on := object{"From_Account": "ben", "To_Account": "ann", "MsgKey": keys[1][1], "Reaction": "x"}
+		ann.must(t, "openim_msg_ext_http_svc.reaction_add", on)
+		answer := ben.must(t, "openim_msg_ext_http_svc.reaction_multi_stat", object{"From_Account": "ann", "To_Account": "ben", "MsgKeyList": keys[1][:], "Count": 5})
+		if s := fmt.Sprint(answer["Results"]); s != fmt.Sprintf("[map[MsgKey:%s ReactionList:[]] map[MsgKey:%s ReactionList:[map[Count:1 ReactedByMe:0 Reaction:x Reaction_Account:[ann]]]]]", keys[1][0], keys[1][1]) {
+			t.Fatal("reactions: ", s)
+		}
+	})
+}
+
+// Ensure that an import whose numbers the other side has used in that second is
+// neither taken for a repeat nor given a key that names two messages.
+func TestImportKeys(t *testing.T) {
+	each(t, message.Options{}, func(t *testing.T, w *world, ann, _, ben, _ *device) {
+		past := w.clock().Add(-time.Hour).Unix()
+		put := func(from, to string) {
+			code, _ := w.admin(t, "openim.importmsg", object{"SyncFromOldSystem": 2, "From_Account": from, "To_Account": to, "MsgSeq": 1, "MsgRandom": 2,
+				"MsgTimeStamp": past, "MsgBody": say("from " + from)})
+			wantCode(t, code, 0, "import")
+		}
+		put("ann", "ben")
+		put("ben", "ann")
+		put("ann", "ben")
+		equal(t, ben.texts(t, "ann"), []string{"from ann", "from ben"}, "history")
+		h := ben.history(t, "ann")
+		equal(t, []any{h[0]["MsgTimeStamp"], h[1]["MsgTimeStamp"]}, []any{float64(past), float64(past + 1)}, "times")
+	})
+}

@@ -63,6 +63,9 @@ bench: ## Measure both engines against bare limits, write docs/performance.md's 
 microbench: ## Run the Go benchmarks
 	$(SERVICES) && $(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./...
 
+faults: ## Break nodes, Postgres, Redis and the network under load; check that nothing is lost
+	$(SERVICES) && $(GO) run ./faults $(if $(SHORT),-short)
+
 fuzz: ## Run every fuzz target for FUZZTIME
 	@for package in $$($(GO) list ./...); do \
 		for target in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \

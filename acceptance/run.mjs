@@ -4,7 +4,7 @@
 //
 //   npm test                        every test file on every engine whose services are there
 //   npm test -- first-light reload  only the files whose name contains one of the words
-//   ENGINES=embedded npm test       only some engines;  VERBOSE=1: every test;  JOBS=3: files at once
+//   ENGINES=embedded npm test       only some engines;  VERBOSE=1: every test;  JOBS=2: files at once
 import { spawn, spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -26,7 +26,7 @@ rmSync(join(here, 'results'), { recursive: true, force: true });
 mkdirSync(evidence, { recursive: true });
 
 const child = spawn(process.execPath, [
-  '--test', `--test-concurrency=${process.env.JOBS ?? 3}`, '--test-reporter=./harness/reporter.mjs', '--test-reporter-destination=stdout', ...files,
+  '--test', `--test-concurrency=${process.env.JOBS ?? 2}`, '--test-reporter=./harness/reporter.mjs', '--test-reporter-destination=stdout', ...files,
 ], { cwd: here, stdio: ['inherit', 'pipe', 'inherit'], env: { ...process.env, IMSERVER_BIN: binary(), IMSERVER_EVIDENCE_DIR: evidence } });
 
 let tail = '';

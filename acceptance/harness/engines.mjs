@@ -108,29 +108,38 @@ export class World {
  *   `test(title, async (world) => {…})`; a third argument before the body may hold node:test options
  */
 export function engines(title, options, define) {
-  for (const engine of wanted.filter((name) => (options.engines ?? all).includes(name))) {
-    const skip = engine !== 'embedded' && !haveServices ? 'IMSERVER_TEST_POSTGRES_URL is not set' : false;
-    describe(`[${engine}] ${title}`, { skip }, () => {
-      let server;
-      before(async () => { server = await startServer(engine, { env: options.env }); }, { timeout: 60000 });
-      after(async () => { await server?.stop(); }, { timeout: 60000 });
-      const test = (name, ...rest) => {
-        const body = rest.pop();
-        nodeTest(name, { timeout: options.timeout ?? 60000, ...rest[0] }, () => witnessed(async () => {
-          const world = new World(server);
-          try {
-            await body(world);
-          } catch (error) {
-            await world.end().catch(() => {});
-            error.message += `\n${server.nodes.map((node) => node.logTail(25)).join('\n')}`;
-            throw error;
-          }
-          await world.end();
-          const dead = server.nodes.filter((node) => !node.running);
-          if (dead.length) throw new Error(`a server process ended during the test\n${dead.map((node) => node.logTail()).join('\n')}`);
-        }));
-      };
-      define({ test, engine, server: () => server });
-    });
+  const chosen = wanted.filter((name) => (options.engines ?? all).includes(name));
+  describe(title, { concurrency: true }, () => {
+    for (const engine of chosen) suite(engine, title, options, define);
+  });
+}
+
+/** The tests of one engine, one after the other. */
+function suite(engine, title, options, define) {
+  const skip = engine !== 'embedded' && !haveServices ? 'IMSERVER_TEST_POSTGRES_URL is not set' : false;
+  describe(`[${engine}] ${title}`, { skip, concurrency: 1 }, () => {
+    let server;
+    before(async () => { server = await startServer(engine, { env: options.env }); }, { timeout: 60000 });
+    after(async () => { await server?.stop(); }, { timeout: 60000 });
+    const test = (name, ...rest) => {
+      const body = rest.pop();
+      nodeTest(name, { timeout: options.timeout ?? 60000, ...rest[0] }, () => witnessed(() => within(server, body)));
+    };
+    define({ test, engine, server: () => server });
+  });
+}
+
+/** Runs a test's body in a world of its own; an SDK that threw, or a server that ended, fails it. */
+async function within(server, body) {
+  const world = new World(server);
+  try {
+    await body(world);
+  } catch (error) {
+    await world.end().catch(() => {});
+    error.message += `\n${server.nodes.map((node) => node.logTail(25)).join('\n')}`;
+    throw error;
   }
+  await world.end();
+  const dead = server.nodes.filter((node) => !node.running);
+  if (dead.length) throw new Error(`a server process ended during the test\n${dead.map((node) => node.logTail()).join('\n')}`);
 }

@@ -1,5 +1,6 @@
 // What passing tests exercised: SDK methods that resolved, SDK events that were waited for, commands that answered.
 // compat/generate.mjs turns it into docs/compatibility.md.
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 
@@ -7,7 +8,7 @@ const kinds = ['methods', 'events', 'commands', 'rest', 'refused', 'refusedREST'
 const fresh = () => Object.fromEntries(kinds.map((kind) => [kind, new Set()]));
 
 const kept = fresh();
-let running = null;
+const running = new AsyncLocalStorage(); // what the test has exercised so far: engines run their tests side by side
 
 /**
  * Notes that the running test exercised something. Outside a test nothing is noted.
@@ -18,19 +19,14 @@ let running = null;
  * @param {string} name
  */
 export function note(kind, name) {
-  running?.[kind].add(name);
+  running.getStore()?.[kind].add(name);
 }
 
 /** Runs a test body; what it exercised is kept only if it passes. */
 export async function witnessed(body) {
   const mine = fresh();
-  running = mine;
-  try {
-    await body();
-    for (const kind of kinds) for (const name of mine[kind]) kept[kind].add(name);
-  } finally {
-    running = null;
-  }
+  await running.run(mine, body);
+  for (const kind of kinds) for (const name of mine[kind]) kept[kind].add(name);
 }
 
 // Each test file runs in a process of its own and leaves one file; run.mjs merges them.

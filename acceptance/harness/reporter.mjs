@@ -17,7 +17,7 @@ function describeError(error) {
 export default async function* report(source) {
   const total = counts();
   const engines = new Map();
-  // The runner reports file after file, also when they run side by side: one suite is current at a time.
+  // The runner reports suite after suite, also when they run side by side: one is current at a time.
   let suite = { title: 'harness', ...counts() };
   const failures = [];
   const of = (title) => {
@@ -26,12 +26,13 @@ export default async function* report(source) {
     return engines.get(engine);
   };
   for await (const { type, data } of source) {
-    if (type === 'test:start' && data.nesting === 0) suite = { title: data.name, ...counts() };
+    if (type === 'test:start' && /^\[\w+\] /.test(data.name)) suite = { title: data.name, ...counts() };
+    else if (type === 'test:start' && data.nesting === 0) suite = { title: 'harness', ...counts() };
     if (type !== 'test:pass' && type !== 'test:fail') continue;
     // A file that defines nothing on the chosen engines is reported as a test of its own: it is none.
     if (data.nesting === 0 && data.name.endsWith('.test.mjs') && type === 'test:pass') continue;
     const isSuite = data.details?.type === 'suite';
-    if (isSuite && data.nesting === 0) {
+    if (isSuite && data.name === suite.title) {
       if (data.skip) { total.skipped++; of(data.name).skipped++; }
       const own = suite.passed + suite.failed + suite.skipped;
       if (type === 'test:fail' && suite.failed === 0) { // a hook failed

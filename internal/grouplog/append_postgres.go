@@ -83,11 +83,11 @@ func (w *writer) appendPostgres(ctx context.Context, drafts []*draft) error {
 	if len(c.who) > 0 {
 		batch.Queue(pgMentions, c.whoLog, c.whoSender, c.whoRandom, c.whoClientSeq, c.who, now-repeatWindow)
 	}
-	if err := w.db.Pool.SendBatch(ctx, &batch).Close(); err != nil {
+	if err := w.db.Append.SendBatch(ctx, &batch).Close(); err != nil {
 		return err
 	}
 	for _, d := range missing { // repeats: rare, so one by one
-		if err := w.db.Pool.QueryRow(ctx, findRepeat(""), d.Log, d.Random, d.ClientSeq, d.Sender, now-repeatWindow).Scan(&d.Seq, &d.Time); err != nil {
+		if err := w.db.Append.QueryRow(ctx, findRepeat(""), d.Log, d.Random, d.ClientSeq, d.Sender, now-repeatWindow).Scan(&d.Seq, &d.Time); err != nil {
 			return err
 		}
 		d.repeated = true

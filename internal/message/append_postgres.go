@@ -104,7 +104,7 @@ func (w *writer) appendPostgres(ctx context.Context, drafts []*draft, now int64)
 	}
 	batch.Queue(query, args...).
 		Exec(func(tag pgconn.CommandTag) error { stored = int(tag.RowsAffected()); return nil })
-	if err := w.db.Pool.SendBatch(ctx, &batch).Close(); err != nil || stored == n {
+	if err := w.db.Append.SendBatch(ctx, &batch).Close(); err != nil || stored == n {
 		return err
 	}
 	return w.findRepeats(ctx, drafts, from(now-repeatWindow))
@@ -134,10 +134,10 @@ func (w *writer) findRepeats(ctx context.Context, drafts []*draft, after int64) 
 			return err
 		})
 	}
-	if err := w.db.Pool.SendBatch(ctx, &batch).Close(); err != nil {
+	if err := w.db.Append.SendBatch(ctx, &batch).Close(); err != nil {
 		return err
 	}
-	if err := w.db.Pool.SendBatch(ctx, &restore).Close(); err != nil || len(again) == 0 {
+	if err := w.db.Append.SendBatch(ctx, &restore).Close(); err != nil || len(again) == 0 {
 		return err
 	}
 	return w.appendPostgres(ctx, again, second)

@@ -3,7 +3,9 @@ package store
 import (
 	"context"
 	"errors"
+	"math/bits"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -19,22 +21,54 @@ var ErrBusy = errors.New("store: too many writes are waiting")
 
 // Batcher is the group-commit writer. Callers hand it items; a writer takes
 // all that have gathered while the previous commit was running, at most
-// MaxBatch, and commits them with one call of Flush. An idle writer takes a
-// lone item at once: nothing waits on purpose. Items with the same key go to
-// the same writer in the order of their calls, so order within a
-// conversation is kept. Completion callbacks of a batch run while the next batch
-// is being written.
+// MaxBatch, and commits them with one call of Flush. An idle Batcher takes a
+// lone item at once: nothing waits on purpose.
+//
+// Writers are not bound to keys. An item goes to the stripe of its key, a queue
+// in the order of the calls; a writer takes whole stripes that no other writer
+// has at the moment, so order within a key is kept and one full commit is made
+// rather than several small ones. Another writer joins in when a share of a
+// full batch waits that it could take.
+//
+// Completion callbacks of a large batch run while the next one is being
+// written, those of a small one before that, in commit order.
 type Batcher[T any] struct {
-	shards []*shard[T]
-	stop   context.CancelFunc
-	done   sync.WaitGroup
+	options BatchOptions
+	flush   Flush[T]
+	ctx     context.Context // ended by Stop when its patience is over
+	cancel  context.CancelFunc
+	done    sync.WaitGroup // the writers and the completer
+
+	mu      sync.Mutex
+	queues  [stripes][]pending[T] // guarded by mu
+	filled  uint64                // guarded by mu: stripes with items
+	taken   uint64                // guarded by mu: stripes whose items are being committed
+	waiting int                   // guarded by mu: items in all queues
+	free    int                   // guarded by mu: items in stripes that are not taken
+	next    int                   // guarded by mu: stripe at which the next batch begins
+	running int                   // guarded by mu: writers that are not idle
+	stopped bool                  // guarded by mu
+	wake    chan struct{}
+
+	written    chan outcome[T]
+	unfinished atomic.Int32 // batches handed to the completer
 }
+
+const (
+	// stripes is how many queues there are; keys share them.
+	stripes = 64
+	// share is the part of a full batch that is worth a further writer.
+	share = 4
+	// small is the most items whose callbacks the writer itself runs: waking
+	// somebody else for them costs more.
+	small = 32
+)
 
 // BatchOptions tune a Batcher; zero values mean the defaults.
 type BatchOptions struct {
-	Writers  int // default 1: SQLite has one writer; a few on Postgres
+	Writers  int // most commits at once, default 1: SQLite has one writer; a few on Postgres
 	MaxBatch int // items per commit, default 256
-	MaxQueue int // items waiting per writer, default 8192
+	MaxQueue int // items waiting, default 16384
 	Sizes    prometheus.Observer
 	Seconds  prometheus.Observer
 }
@@ -48,12 +82,17 @@ type pending[T any] struct {
 	done func(T, error)
 }
 
-type shard[T any] struct {
-	mu      sync.Mutex
-	queue   []pending[T] // guarded by mu
-	stopped bool         // guarded by mu
-	wake    chan struct{}
-	max     int
+// outcome is a batch on its way from a writer to the callbacks.
+type outcome[T any] struct {
+	items []T
+	done  []func(T, error)
+	err   error
+}
+
+func (w *outcome[T]) complete() {
+	for i, item := range w.items {
+		w.done[i](item, w.err)
+	}
 }
 
 // NewBatcher starts the writers.
@@ -65,46 +104,65 @@ func NewBatcher[T any](o BatchOptions, flush Flush[T]) *Batcher[T] {
 		o.MaxBatch = 256
 	}
 	if o.MaxQueue == 0 {
-		o.MaxQueue = 8192
+		o.MaxQueue = 16384
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	b := &Batcher[T]{stop: cancel}
+	b := &Batcher[T]{options: o, flush: flush, wake: make(chan struct{}, o.Writers), written: make(chan outcome[T], 2)}
+	b.ctx, b.cancel = context.WithCancel(context.Background())
+	var writers sync.WaitGroup
 	for range o.Writers {
-		s := &shard[T]{wake: make(chan struct{}, 1), max: o.MaxQueue}
-		b.shards = append(b.shards, s)
-		b.done.Add(1)
-		go func() {
-			defer b.done.Done()
-			s.run(ctx, o, flush)
-		}()
+		writers.Go(b.write)
 	}
+	b.done.Go(func() { writers.Wait(); close(b.written) })
+	b.done.Go(func() {
+		for w := range b.written {
+			w.complete()
+			b.unfinished.Add(-1)
+		}
+	})
 	return b
 }
 
-// Go hands item to the writer of key and returns; done is called once, after
-// the commit, in commit order among the items of one key. It must not block.
+// Go hands item to the writers and returns; done is called once, after the
+// commit, in commit order among the items of one key. It must not block.
 func (b *Batcher[T]) Go(key uint64, item T, done func(T, error)) {
-	s := b.shards[key%uint64(len(b.shards))]
-	s.mu.Lock()
+	stripe := key % stripes
+	bit := uint64(1) << stripe
+	b.mu.Lock()
 	var err error
 	switch {
-	case s.stopped:
+	case b.stopped:
 		err = ErrStopped
-	case len(s.queue) >= s.max:
+	case b.waiting >= b.options.MaxQueue:
 		err = ErrBusy
 	default:
-		s.queue = append(s.queue, pending[T]{item, done})
+		b.queues[stripe] = append(b.queues[stripe], pending[T]{item, done})
+		b.filled |= bit
+		b.waiting++
+		if b.taken&bit == 0 {
+			b.free++
+		}
 	}
-	s.mu.Unlock()
+	start := b.worthALocked()
+	b.mu.Unlock()
 	if err != nil {
 		done(item, err)
-		return
-	}
-	select {
-	case s.wake <- struct{}{}:
-	default:
+	} else if start {
+		b.signal()
 	}
 }
+
+// worthALocked reports whether an idle writer should come, and counts it as
+// running if so.
+func (b *Batcher[T]) worthALocked() bool {
+	if b.free == 0 || b.running == b.options.Writers || b.running > 0 && b.free < b.options.MaxBatch/share {
+		return false
+	}
+	b.running++
+	return true
+}
+
+// signal wakes an idle writer; there is room for a token of each.
+func (b *Batcher[T]) signal() { b.wake <- struct{}{} }
 
 // Do is Go that waits. The context ends the waiting, not the write: after a
 // cancelled Do the item may be stored or not, exactly as after a lost
@@ -127,14 +185,12 @@ func (b *Batcher[T]) Do(ctx context.Context, key uint64, item T) (T, error) {
 // Stop refuses new items, commits those that wait, and returns when the
 // writers have ended or ctx is over.
 func (b *Batcher[T]) Stop(ctx context.Context) error {
-	for _, s := range b.shards {
-		s.mu.Lock()
-		s.stopped = true
-		s.mu.Unlock()
-		select {
-		case s.wake <- struct{}{}:
-		default:
-		}
+	b.mu.Lock()
+	first := !b.stopped
+	b.stopped = true
+	b.mu.Unlock()
+	if first {
+		close(b.wake) // who runs goes on until nothing waits
 	}
 	finished := make(chan struct{})
 	go func() { b.done.Wait(); close(finished) }()
@@ -142,78 +198,7 @@ func (b *Batcher[T]) Stop(ctx context.Context) error {
 	case <-finished:
 		return nil
 	case <-ctx.Done():
-		b.stop()
+		b.cancel()
 		return ctx.Err()
 	}
-}
-
-// run writes batches; a second goroutine completes them, so that fan-out and
-// answers overlap with the next commit.
-func (s *shard[T]) run(ctx context.Context, o BatchOptions, flush Flush[T]) {
-	written := make(chan outcome[T], 2)
-	var completer sync.WaitGroup
-	completer.Add(1)
-	go func() {
-		defer completer.Done()
-		for w := range written {
-			for i, item := range w.items {
-				w.done[i](item, w.err)
-			}
-		}
-	}()
-	defer completer.Wait()
-	defer close(written)
-	for {
-		w, stopped := s.take(o.MaxBatch)
-		if len(w.items) == 0 {
-			if stopped {
-				return
-			}
-			select {
-			case <-s.wake:
-				continue
-			case <-ctx.Done():
-				return
-			}
-		}
-		w.err = observe(o, len(w.items), func() error { return flush(ctx, w.items) })
-		written <- w
-	}
-}
-
-// outcome is a batch on its way from the writer to the completer.
-type outcome[T any] struct {
-	items []T
-	done  []func(T, error)
-	err   error
-}
-
-// take removes up to limit items from the queue.
-func (s *shard[T]) take(limit int) (w outcome[T], stopped bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	n := min(len(s.queue), limit)
-	if n == 0 {
-		return w, s.stopped
-	}
-	w.items, w.done = make([]T, n), make([]func(T, error), n)
-	for i, p := range s.queue[:n] {
-		w.items[i], w.done[i] = p.item, p.done
-	}
-	rest := copy(s.queue, s.queue[n:])
-	clear(s.queue[rest:])
-	s.queue = s.queue[:rest]
-	return w, s.stopped
-}
-
-func observe(o BatchOptions, n int, flush func() error) error {
-	start := time.Now()
-	err := flush()
-	if o.Sizes != nil {
-		o.Sizes.Observe(float64(n))
-	}
-	if o.Seconds != nil {
-		o.Seconds.Observe(time.Since(start).Seconds())
-	}
-	return err
 }

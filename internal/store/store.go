@@ -17,6 +17,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 	_ "modernc.org/sqlite" // the embedded engine, pure Go
@@ -56,8 +57,11 @@ type DB struct {
 	Dialect Dialect
 	Read    *sql.DB
 	Write   *sql.DB
-	// Pool is the native Postgres pool for pipelined statements; nil on SQLite.
-	Pool *pgxpool.Pool
+	// Append are native Postgres connections for the statements of the
+	// group-commit writers; nil on SQLite. See openAppend.
+	Append *pgxpool.Pool
+
+	pool *pgxpool.Pool // under Read and Write; nil on SQLite
 }
 
 // Open connects and waits up to 30 s for a Postgres that is still starting.
@@ -70,10 +74,12 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	if err != nil {
 		return nil, errors.New("store: the database URL is malformed") // pgx's text may quote the password
 	}
-	cfg.MaxConns = int32(o.MaxConns)
-	if o.MaxConns == 0 {
-		cfg.MaxConns = int32(max(16, 4*runtime.NumCPU()))
+	conns := o.MaxConns
+	if conns == 0 {
+		conns = max(16, 4*runtime.NumCPU())
 	}
+	writers := min(maxAppend, conns/2)
+	cfg.MaxConns = int32(conns - writers)
 	cfg.MaxConnLifetime = time.Hour
 	cfg.ConnConfig.ConnectTimeout = 5 * time.Second
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
@@ -92,8 +98,35 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 		}
 		time.Sleep(250 * time.Millisecond)
 	}
+	writing, err := openAppend(ctx, cfg, writers)
+	if err != nil {
+		pool.Close()
+		return nil, err
+	}
 	db := stdlib.OpenDBFromPool(pool)
-	return &DB{Dialect: Postgres, Read: db, Write: db, Pool: pool}, nil
+	return &DB{Dialect: Postgres, Read: db, Write: db, Append: writing, pool: pool}, nil
+}
+
+// maxAppend is how many connections the writers have: two batches of
+// one-to-one messages and two of groups are under way at most.
+const maxAppend = 4
+
+// openAppend opens the writers' connections. Their few statements take arrays
+// of every length, and Postgres would plan them anew for each batch, which
+// costs more than a small batch's rows do. So each is planned once, and without
+// statistics to go by: by index and by nested loop, which is right at any size.
+func openAppend(ctx context.Context, cfg *pgxpool.Config, conns int) (*pgxpool.Pool, error) {
+	cfg = cfg.Copy()
+	cfg.MaxConns = int32(conns)
+	cfg.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
+		_, err := conn.Exec(ctx, `SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off`)
+		return err
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	return pool, nil
 }
 
 func openSQLite(o Options) (*DB, error) {
@@ -136,8 +169,9 @@ func (db *DB) Close() error {
 	if db.Write != db.Read {
 		err = errors.Join(err, db.Write.Close())
 	}
-	if db.Pool != nil {
-		db.Pool.Close()
+	if db.pool != nil {
+		db.Append.Close()
+		db.pool.Close()
 	}
 	return err
 }

@@ -142,27 +142,22 @@ func (b *Batcher[T]) Go(key uint64, item T, done func(T, error)) {
 			b.free++
 		}
 	}
-	start := b.worthALocked()
+	b.callLocked()
 	b.mu.Unlock()
 	if err != nil {
 		done(item, err)
-	} else if start {
-		b.signal()
 	}
 }
 
-// worthALocked reports whether an idle writer should come, and counts it as
-// running if so.
-func (b *Batcher[T]) worthALocked() bool {
-	if b.free == 0 || b.running == b.options.Writers || b.running > 0 && b.free < b.options.MaxBatch/share {
-		return false
+// callLocked wakes an idle writer, which counts as running from now on, if
+// there is enough for it to take.
+func (b *Batcher[T]) callLocked() {
+	if b.stopped || b.free == 0 || b.running == b.options.Writers || b.running > 0 && b.free < b.options.MaxBatch/share {
+		return
 	}
 	b.running++
-	return true
+	b.wake <- struct{}{} // there is room for each writer's
 }
-
-// signal wakes an idle writer; there is room for a token of each.
-func (b *Batcher[T]) signal() { b.wake <- struct{}{} }
 
 // Do is Go that waits. The context ends the waiting, not the write: after a
 // cancelled Do the item may be stored or not, exactly as after a lost
@@ -186,12 +181,11 @@ func (b *Batcher[T]) Do(ctx context.Context, key uint64, item T) (T, error) {
 // writers have ended or ctx is over.
 func (b *Batcher[T]) Stop(ctx context.Context) error {
 	b.mu.Lock()
-	first := !b.stopped
-	b.stopped = true
-	b.mu.Unlock()
-	if first {
-		close(b.wake) // who runs goes on until nothing waits
+	if !b.stopped {
+		b.stopped = true
+		close(b.wake) // the writers go on until nothing waits
 	}
+	b.mu.Unlock()
 	finished := make(chan struct{})
 	go func() { b.done.Wait(); close(finished) }()
 	select {
@@ -201,4 +195,90 @@ func (b *Batcher[T]) Stop(ctx context.Context) error {
 		b.cancel()
 		return ctx.Err()
 	}
+}
+
+// write is a writer: it commits batches while there is something to take, and
+// sleeps otherwise.
+func (b *Batcher[T]) write() {
+	for range b.wake {
+		for b.batch() {
+		}
+	}
+	b.mu.Lock()
+	b.running++
+	b.mu.Unlock()
+	for b.batch() { // what waited when it was stopped
+	}
+}
+
+// batch takes and commits one batch; it reports false, and counts the caller as
+// idle, when there was none to take.
+func (b *Batcher[T]) batch() bool {
+	b.mu.Lock()
+	w, mine := b.takeLocked()
+	if len(w.items) == 0 {
+		b.running--
+		b.mu.Unlock()
+		return false
+	}
+	b.callLocked()
+	b.mu.Unlock()
+	w.err = b.observe(len(w.items), func() error { return b.flush(b.ctx, w.items) })
+	if len(w.items) <= small && b.unfinished.Load() == 0 {
+		w.complete()
+	} else {
+		b.unfinished.Add(1)
+		b.written <- w
+	}
+	b.mu.Lock()
+	b.taken &^= mine
+	for left := mine & b.filled; left != 0; left &= left - 1 {
+		b.free += len(b.queues[bits.TrailingZeros64(left)])
+	}
+	b.mu.Unlock()
+	return true
+}
+
+// takeLocked removes up to a full batch from stripes that nobody has, whole
+// stripes first, and returns it with the stripes it comes from.
+func (b *Batcher[T]) takeLocked() (w outcome[T], mine uint64) {
+	room := min(b.free, b.options.MaxBatch)
+	if room == 0 {
+		return w, 0
+	}
+	w.items, w.done = make([]T, 0, room), make([]func(T, error), 0, room)
+	first := b.next
+	for able := bits.RotateLeft64(b.filled&^b.taken, -first); able != 0 && room > 0; able &= able - 1 {
+		stripe := (bits.TrailingZeros64(able) + first) % stripes
+		queue := b.queues[stripe]
+		n := min(len(queue), room)
+		for _, p := range queue[:n] {
+			w.items, w.done = append(w.items, p.item), append(w.done, p.done)
+		}
+		room -= n
+		mine |= 1 << stripe
+		rest := copy(queue, queue[n:])
+		clear(queue[rest:])
+		b.queues[stripe] = queue[:rest]
+		if rest == 0 {
+			b.filled &^= 1 << stripe
+		}
+		b.free -= n + rest // what is left waits for this batch's end
+		b.waiting -= n
+		b.next = stripe
+	}
+	b.taken |= mine
+	return w, mine
+}
+
+func (b *Batcher[T]) observe(n int, flush func() error) error {
+	start := time.Now()
+	err := flush()
+	if b.options.Sizes != nil {
+		b.options.Sizes.Observe(float64(n))
+	}
+	if b.options.Seconds != nil {
+		b.options.Seconds.Observe(time.Since(start).Seconds())
+	}
+	return err
 }

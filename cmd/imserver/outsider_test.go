@@ -38,9 +38,13 @@ type stage struct {
 	group   string
 }
 
-func mustStage(t *testing.T) *stage {
+// mustStage makes a stage on SQLite, or on the Postgres of a URL.
+func mustStage(t *testing.T, url ...string) *stage {
 	t.Helper()
 	c := config.Default()
+	if len(url) > 0 {
+		c.DatabaseURL = url[0]
+	}
 	c.DataDir = t.TempDir()
 	c.Apps = []config.App{{SDKAppID: 1400000001, Keys: []string{"k"}, Settings: c.Defaults}}
 	c.Apps[0].GroupRate = 0
@@ -68,12 +72,18 @@ func (wire) Query(string) string { return "" }
 func (wire) Join(fanout.Topic)   {}
 func (wire) Leave(fanout.Topic)  {}
 
-// ask runs a command and returns the body of the answer.
+// ask runs a command of users and returns the body of the answer.
 func (s *stage) ask(t *testing.T, user, name string, body []byte) (code int, answer string) {
+	t.Helper()
+	return s.askAs(t, command.Users, user, name, body)
+}
+
+// askAs is ask of any kind of caller.
+func (s *stage) askAs(t *testing.T, kind command.Access, user, name string, body []byte) (code int, answer string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
-	call := &command.Call{Name: name, Kind: command.Users, App: s.app, UserID: user, UID: s.uids[user], Inst: 1, Platform: 7, RequestID: "r", Conn: wire{},
+	call := &command.Call{Name: name, Kind: kind, App: s.app, UserID: user, UID: s.uids[user], Inst: 1, Platform: 7, RequestID: "r", Conn: wire{},
 		Session: &session.Session{App: s.app.SDKAppID, UserID: user, UID: s.uids[user], Inst: 1, ExpiresAt: time.Now().Add(time.Hour).Unix()}}
 	defer func() {
 		if p := recover(); p != nil {
@@ -275,13 +285,18 @@ func TestOutsider(t *testing.T) {
 	seeds := s.seeds(t)
 	calls := 0
 	for _, c := range s.table.List() {
-		for _, seed := range seeds[c.Name] {
+		understood := false
+		for _, seed := range append(seeds[c.Name], seeds[strings.TrimPrefix(c.Name, "million_")]...) {
 			for _, body := range s.aim(seed) {
 				calls++
 				code, answer := s.ask(t, "eve", c.Name, []byte(body))
 				if c.Access&(command.Users|command.Anonymous) == 0 && code == 0 {
 					t.Errorf("%s is not for users, and answers %s", c.Name, answer)
 				}
+				if code == 0 && s.forbidden(c.Name, body) {
+					t.Errorf("%s %s\nis for others, and answers %s", c.Name, body, answer)
+				}
+				understood = understood || code != command.CodeBadRequest
 				if strings.Contains(answer, marker) && !strings.Contains(body, marker) {
 					t.Errorf("%s %s\nreveals %s", c.Name, body, answer)
 				}
@@ -298,6 +313,9 @@ func TestOutsider(t *testing.T) {
 					before = after
 				}
 			}
+		}
+		if !understood {
+			t.Errorf("no request for %s is well-formed: add one to testdata/requests.jsonl", c.Name)
 		}
 	}
 	if calls < 500 {

@@ -240,6 +240,10 @@ func (s *Service) mine(ctx context.Context, app uint32, uid int64, ids []string)
 	if len(ids) == 0 || len(ids) > maxGroupIDs {
 		return nil, nil // refused later
 	}
+	ids = slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return !plausibleID(id) })
+	if len(ids) == 0 {
+		return nil, nil
+	}
 	list, err := store.Collect(ctx, s.DB.Read, scanRow, `SELECT `+rowColumns+` FROM groups g JOIN group_members m ON m.gid = g.gid AND m.uid = $1
 		WHERE g.app = $2 AND g.group_id IN `+store.In(3, len(ids)), store.Args(ids, any(uid), any(app))...)
 	if err != nil {

@@ -41,7 +41,7 @@ func Postgres(tb testing.TB) *store.DB {
 	tb.Helper()
 	// A database and not a schema: advisory locks are a database's, so the
 	// migrations of tests that run at once do not wait for each other.
-	return open(tb, store.Options{URL: database(tb), MaxConns: 8})
+	return open(tb, store.Options{URL: PostgresURL(tb), MaxConns: 8})
 }
 
 // open opens and migrates; the database closes with the test.
@@ -64,9 +64,9 @@ func open(tb testing.TB, o store.Options) *store.DB {
 	return db
 }
 
-// database makes an empty Postgres database and returns its address; it is
-// dropped with the test.
-func database(tb testing.TB) string {
+// PostgresURL makes an empty Postgres database and returns its address; it is
+// dropped with the test, which is skipped when there is no Postgres.
+func PostgresURL(tb testing.TB) string {
 	tb.Helper()
 	server := os.Getenv(PostgresVar)
 	if server == "" {

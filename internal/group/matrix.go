@@ -65,6 +65,10 @@ var matrix = [actionEnd][5]string{
 	ReadMembers:   {"y-y", "yyy", "yyy", "yyy", "yyy"},
 }
 
+// SpeaksMuted is the lowest role that speaks while all are muted, in every kind
+// that can be muted: what the matrix says, for queries.
+const SpeaksMuted = Admin
+
 // hasAction reports whether a kind has the action at all, for an app's
 // administrator too: destroying is always possible to one.
 func hasAction(kind Kind, a Action) bool {

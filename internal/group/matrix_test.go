@@ -88,3 +88,20 @@ func TestMatrix(t *testing.T) {
 		}
 	}
 }
+
+// SpeaksMuted says of every kind that can be muted what the matrix says.
+func TestSpeaksMuted(t *testing.T) {
+	for kind := group.Work; kind <= group.Topic; kind++ {
+		if !group.May(kind, group.Owner, group.MuteEveryone, group.Nobody, false) {
+			continue
+		}
+		for _, role := range []group.Role{group.Ordinary, group.Admin, group.Owner} {
+			if role == group.Admin && kind == group.LiveRoom {
+				continue // there are none
+			}
+			if got := group.May(kind, role, group.SpeakMuted, group.Nobody, false); got != (role >= group.SpeaksMuted) {
+				t.Errorf("%s: %s speaks while all are muted: %v", kind, role, got)
+			}
+		}
+	}
+}

@@ -3,7 +3,6 @@ package group
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 
 	"imserver/internal/account"
@@ -269,14 +268,4 @@ func setTopicMember(ctx context.Context, tx *sql.Tx, tid, uid int64, column stri
 		return fmt.Errorf("group: topic member: %w", err)
 	}
 	return nil
-}
-
-// TopicMute returns until when uid is muted in a topic, unix seconds; 0 is not.
-func (d *Directory) TopicMute(ctx context.Context, tid, uid int64) (int64, error) {
-	var until int64
-	err := d.db.Read.QueryRowContext(ctx, `SELECT muted_until FROM topic_members WHERE tid = $1 AND uid = $2`, tid, uid).Scan(&until)
-	if errors.Is(err, sql.ErrNoRows) {
-		return 0, nil
-	}
-	return until, err
 }

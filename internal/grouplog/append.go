@@ -14,6 +14,9 @@ type draft struct {
 	*Message
 	hub      int64   // the group whose hub topic carries the log
 	mentions []int64 // uids mentioned; 0 is everybody
+	// member asks to store it only if the sender is a member who may speak;
+	// refused is set when that is not so: nothing is stored then.
+	member, refused bool
 	// repeated is set when the message was stored before: Seq and Time are the
 	// first copy's then, and nothing is delivered (protocol 03 §1.2).
 	repeated bool
@@ -68,7 +71,7 @@ func (w *writer) append(ctx context.Context, drafts []*draft) error {
 		err = run(ctx, fresh)
 	}
 	for _, t := range twins {
-		t[0].Seq, t[0].Time, t[0].repeated = t[1].Seq, t[1].Time, true
+		t[0].Seq, t[0].Time, t[0].repeated, t[0].refused = t[1].Seq, t[1].Time, true, t[1].refused
 	}
 	if err != nil {
 		return fmt.Errorf("grouplog: append: %w", err)

@@ -3,6 +3,7 @@ package grouplog
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 )
 
@@ -20,7 +21,7 @@ func (w *writer) prepare(ctx context.Context) error {
 		{&w.stmts.log, `INSERT INTO group_logs (log, hub) VALUES ($1, $2)`},
 		{&w.stmts.insert, `INSERT INTO group_messages (log, seq, time, sender, operator, random, client_seq, client_time, priority, flags, body, cloud,
 			mentions, receivers) SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14 WHERE NOT EXISTS (SELECT 1 FROM group_messages` + byRandom + `
-			WHERE log = $1 AND random = $6 AND client_seq = $7 AND sender = $4 AND time > $15)`},
+			WHERE log = $1 AND random = $6 AND client_seq = $7 AND sender = $4 AND time > $15) AND (NOT $16 OR ` + speaks("$17", "$1", "$4", "$18") + `)`},
 		{&w.stmts.move, `UPDATE group_logs SET last_seq = $2, last_time = $3 WHERE log = $1`},
 		{&w.stmts.quiet, `INSERT INTO group_quiet (log, seq, uid, at) VALUES ($1, $2, $3, $4)`},
 		{&w.stmts.member, `UPDATE group_members SET read_seq = $3 WHERE gid = $1 AND uid = $2 AND read_seq < $3`},
@@ -117,12 +118,17 @@ func (b *sqliteBatch) log(drafts []*draft) error {
 func (b *sqliteBatch) message(d *draft, seq, unix int64) (bool, error) {
 	st := &b.w.stmts
 	n, err := b.exec(st.insert, d.Log, seq, unix, d.Sender, d.Operator, d.Random, d.ClientSeq, d.ClientTime, d.Priority, d.Flags,
-		string(d.Body), d.Cloud, string(d.Message.Mentions), joinUIDs(d.Receivers), b.now-repeatWindow)
+		string(d.Body), d.Cloud, string(d.Message.Mentions), joinUIDs(d.Receivers), b.now-repeatWindow, d.member, d.hub, b.now)
 	if err != nil {
 		return false, err
 	}
-	if d.repeated = n == 0; d.repeated {
-		return false, b.tx.QueryRowContext(b.ctx, findRepeat(byRandom), d.Log, d.Random, d.ClientSeq, d.Sender, b.now-repeatWindow).Scan(&d.Seq, &d.Time)
+	if n == 0 {
+		err := b.tx.QueryRowContext(b.ctx, findRepeat(byRandom), d.Log, d.Random, d.ClientSeq, d.Sender, b.now-repeatWindow).Scan(&d.Seq, &d.Time)
+		d.repeated, d.refused = err == nil, errors.Is(err, sql.ErrNoRows)
+		if d.refused {
+			err = nil
+		}
+		return false, err
 	}
 	d.Seq, d.Time = seq, unix
 	if d.Flags&countsNot != 0 || d.Operator > 0 {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"slices"
+	"time"
 
 	"imserver/internal/account"
 	"imserver/internal/command"
@@ -95,6 +96,7 @@ type sending struct {
 	message  *Message
 	sender   *account.Account
 	card     string
+	member   bool // has to be a member with the word when the message is stored
 	device   fanout.Device
 	mentions []int64          // uids; 0 is everybody
 	names    map[int64]string // user IDs of those addressed
@@ -129,45 +131,13 @@ func (s *Service) send(ctx context.Context, call *command.Call, req *sendRequest
 	if err := s.maySend(ctx, d); err != nil {
 		return nil, err
 	}
+	d.member = true
+	if req.OnlineOnlyFlag == 1 { // nothing is appended that would look
+		if err := s.refusal(ctx, d); err != nil {
+			return nil, err
+		}
+	}
 	return s.complete(ctx, call, d, req)
-}
-
-// maySend refuses those who are no members or muted, and messages to a
-// community that has topics (protocol 03 §11, §12.1).
-func (s *Service) maySend(ctx context.Context, d *sending) error {
-	m, err := s.Groups.Member(ctx, d.home.GID, d.sender.UID)
-	if err != nil {
-		return err
-	}
-	d.card = m.NameCard
-	if d.Info.Kind == group.Community && d.Info.SupportTopic {
-		return command.Err(group.CodeNoPermission, "messages go to the topics of this community")
-	}
-	now := s.Now().Unix()
-	if m.MutedUntil > now {
-		return command.Err(codeMuted, "the sender is muted in the group")
-	}
-	if (d.home.MuteAll || d.Info.MuteAll) && !group.May(d.home.Kind, m.Role, group.SpeakMuted, group.Nobody, false) {
-		return command.Err(codeMuted, "all members are muted")
-	}
-	if d.Info.Kind == group.Topic {
-		return s.mutedInTopic(ctx, d, now)
-	}
-	return nil
-}
-
-// mutedInTopic refuses members who are muted in this topic alone.
-func (s *Service) mutedInTopic(ctx context.Context, d *sending, now int64) error {
-	var muted int
-	err := s.DB.Read.QueryRowContext(ctx, `SELECT count(*) FROM topic_members WHERE tid = $1 AND uid = $2 AND muted_until > $3`,
-		d.GID, d.sender.UID, now).Scan(&muted)
-	if err != nil {
-		return err
-	}
-	if muted > 0 {
-		return command.Err(codeMuted, "the sender is muted in the topic")
-	}
-	return nil
 }
 
 // complete resolves who the message is for, and sends it.
@@ -322,18 +292,33 @@ func (s *Service) membersNamed(ctx context.Context, p place, ids []string) (map[
 // of the log, it is published and answered.
 func (s *Service) store(d *sending, done func(any, error)) {
 	m := d.message
-	s.log.Go(uint64(m.Log), &draft{Message: m, hub: d.HubID(), mentions: d.mentions}, func(a *draft, err error) {
-		if err != nil {
+	s.log.Go(uint64(m.Log), &draft{Message: m, hub: d.HubID(), mentions: d.mentions, member: d.member}, func(a *draft, err error) {
+		switch {
+		case err != nil:
 			done(nil, storeError(err))
 			return
-		}
-		if !a.repeated {
+		case a.refused:
+			go func() { done(nil, s.whyRefused(d)) }() // asks the record, which the writer must not wait for
+			return
+		case !a.repeated:
 			s.appended.Inc()
 			s.publish(d)
 		}
 		done(sendAnswer{MsgTime: m.Time, MsgSeq: m.Seq, ReadReceiptCode: d.receipt}, nil)
 	})
 }
+
+// whyRefused is the error of a message that the append did not take.
+func (s *Service) whyRefused(d *sending) error {
+	ctx, cancel := context.WithTimeout(context.Background(), refusalTimeout)
+	defer cancel()
+	if err := s.refusal(ctx, d); err != nil {
+		return err
+	}
+	return errNotMember // and has come back since
+}
+
+const refusalTimeout = 5 * time.Second
 
 func storeError(err error) error {
 	if errors.Is(err, store.ErrBusy) || errors.Is(err, store.ErrStopped) {

@@ -41,6 +41,41 @@ engines('messages of topics', { env: { IMSERVER_MAX_WEB_INSTANCES: '3' } }, ({ t
     await until(async () => (await topicOf(third, id, topic)).unreadCount === 0, { what: 'the topic read' });
   });
 
+  test('what is said right after somebody was added is heard, in order', async (world) => {
+    const owner = await world.raw({ login: world.id('owner') });
+    const guest = await world.raw({ node: 1, login: world.id('guest') });
+    let random = 1000;
+    const seqs = (where) => guest.pushes.flatMap((f) => f.body.EventArray ?? []).filter((e) => e.GroupMsgArray?.[0] && (e.GroupMsgArray[0].GroupInfo.TopicId ?? e.GroupMsgArray[0].ToGroupId) === where).map((e) => e.GroupMsgArray[0].MsgSeq);
+    const speak = async (service, where, times) => {
+      for (let i = 0; i < times; i++) {
+        random++;
+        const answer = await owner.request(`${service}.send_group_msg`, { ...where, Random: random, ClientSeq: random, MsgClientTime: 1, MsgBody: [{ MsgType: 'TIMTextElem', MsgContent: { Text: `${i}` } }] });
+        assert.equal(answer.ErrorCode, 0, JSON.stringify(answer));
+      }
+    };
+    const guestList = { MemberList: [{ Member_Account: guest.userID }] };
+    const heard = [];
+    for (let round = 0; round < 6; round++) {
+      const { GroupId } = await owner.request('group_open_http_svc.create_group', { Type: 'ChatRoom', Name: 'x', ...guestList });
+      await speak('group_open_http_svc', { GroupId }, 3);
+      const later = (await owner.request('group_open_http_svc.create_group', { Type: 'ChatRoom', Name: 'x' })).GroupId;
+      await speak('group_open_http_svc', { GroupId: later }, 2);
+      await owner.request('group_open_http_svc.add_group_member', { GroupId: later, ...guestList });
+      await speak('group_open_http_svc', { GroupId: later }, 2);
+      const million = 'million_group_open_http_svc';
+      const community = (await owner.request(`${million}.create_group`, { Type: 'Community', Name: 'x', SupportTopic: 1 })).GroupId;
+      const { TopicId } = await owner.request(`${million}.create_topic`, { GroupId: community, TopicName: 't' });
+      await speak(million, { GroupId: community, TopicId }, 1);
+      await owner.request(`${million}.add_group_member`, { GroupId: community, ...guestList });
+      await speak(million, { GroupId: community, TopicId }, 2);
+      heard.push([GroupId, [1, 2, 3]], [later, [3, 4]], [TopicId, [2, 3]]);
+    }
+    for (const [where, want] of heard) {
+      await until(() => seqs(where).length >= want.length, { what: `${want} of ${where}` });
+      assert.deepEqual(seqs(where), want, where);
+    }
+  });
+
   test('a recall in a topic reaches its members', async (world) => {
     const [alice, bob] = await world.users('alice', 'bob');
     const { topic } = await community([alice, bob]);

@@ -158,9 +158,11 @@ func (u *User) Device() fanout.Device { return fanout.Device{UID: u.UID, Inst: 1
 func (u *User) Offer(e *fanout.Event) {
 	switch e.Kind {
 	case fanout.Join:
-		u.app.Hub.Join(fanout.Topic(e.Item), u)
+		t, places := e.Joining()
+		u.app.Hub.Enter(t, u, places, func() bool { return true })
 	case fanout.Leave:
-		u.app.Hub.Leave(fanout.Topic(e.Item), u)
+		t, _ := e.Joining()
+		u.app.Hub.Leave(t, u)
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()

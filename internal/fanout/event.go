@@ -31,7 +31,7 @@ const (
 	// (protocol 01 §12, StatSvc.KickOther).
 	Resync
 	// Join and Leave tell a user's connections that the account has become,
-	// or is no longer, a member of the topic named in Item.
+	// or is no longer, a member of a topic; see NewJoin.
 	Join
 	Leave
 )

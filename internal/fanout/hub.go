@@ -89,8 +89,16 @@ func (h *Hub) shard(t Topic) *hubShard {
 // Join adds s to t. With the first subscriber of the node the topic is
 // subscribed on the bus.
 func (h *Hub) Join(t Topic, s Subscriber) {
+	if h.insert(t, s) && h.order != nil {
+		h.order.joined(t)
+	}
+}
+
+// insert reports whether s is the topic's first subscriber here.
+func (h *Hub) insert(t Topic, s Subscriber) bool {
 	sh := h.shard(t)
 	sh.mu.Lock()
+	defer sh.mu.Unlock()
 	set := sh.topics[t]
 	first := set == nil
 	if first {
@@ -101,10 +109,7 @@ func (h *Hub) Join(t Topic, s Subscriber) {
 	if first {
 		h.bus.Subscribe(string(t)) // queues only; inside the lock so that it cannot pass a Leave
 	}
-	sh.mu.Unlock()
-	if first && h.order != nil {
-		h.order.joined(t)
-	}
+	return first
 }
 
 // Leave removes s from t.

@@ -42,6 +42,7 @@ type Order struct {
 	mu      sync.Mutex
 	topics  map[Topic]*ordered // guarded by mu; topics with subscribers here
 	pending []Topic            // guarded by mu; places not read yet
+	entered []Topic            // guarded by mu; places known, but the bus may not deliver yet
 	settle  sync.Mutex         // held while places are read; before mu
 }
 
@@ -92,7 +93,7 @@ func (o *Order) joined(t Topic) {
 	o.pending = append(o.pending, t)
 	first := len(o.pending) == 1
 	o.mu.Unlock()
-	if first { // a login calls Settle itself; somebody who was added to a group does not
+	if first { // a login calls Settle itself, but it may be given up before
 		time.AfterFunc(o.patience/4, func() { o.Settle(context.Background()) })
 	}
 }

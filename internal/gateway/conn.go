@@ -124,19 +124,47 @@ func (c *Conn) Detach() {
 
 // Join subscribes the connection to a topic until Leave or Detach.
 func (c *Conn) Join(t fanout.Topic) {
+	if c.want(t) {
+		c.server.hub.Join(t, c)
+		c.leaveUnlessWanted(t)
+	}
+}
+
+// enter is Join of somebody who has just become a member.
+func (c *Conn) enter(t fanout.Topic, places []fanout.Position) {
+	if c.want(t) {
+		c.server.hub.Enter(t, c, places, func() bool { return c.wants(t) })
+		c.leaveUnlessWanted(t)
+	}
+}
+
+// want notes that the connection is to be in t; it reports whether that is
+// news.
+func (c *Conn) want(t fanout.Topic) bool {
 	c.mu.Lock()
-	if c.closed {
-		c.mu.Unlock()
-		return
+	defer c.mu.Unlock()
+	if _, already := c.topics[t]; already || c.closed {
+		return false
 	}
 	if c.topics == nil {
 		c.topics = map[fanout.Topic]struct{}{}
 	}
-	_, already := c.topics[t]
 	c.topics[t] = struct{}{}
-	c.mu.Unlock()
-	if !already {
-		c.server.hub.Join(t, c)
+	return true
+}
+
+func (c *Conn) wants(t fanout.Topic) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, in := c.topics[t]
+	return in
+}
+
+// leaveUnlessWanted takes the connection out of a topic that it left, or that
+// it was detached from, while it was being put in.
+func (c *Conn) leaveUnlessWanted(t fanout.Topic) {
+	if !c.wants(t) {
+		c.server.hub.Leave(t, c)
 	}
 }
 
@@ -163,9 +191,10 @@ func (c *Conn) Offer(e *fanout.Event) {
 	case fanout.Resync:
 		c.enqueue(outgoing{message: wire.AppendMessage(nil, resyncDocument, c.mode)})
 	case fanout.Join:
-		c.Join(fanout.Topic(e.Item))
+		c.enter(e.Joining())
 	case fanout.Leave:
-		c.Leave(fanout.Topic(e.Item))
+		t, _ := e.Joining()
+		c.Leave(t)
 	}
 }
 

@@ -225,7 +225,7 @@ func (s *Service) answer(ctx context.Context, call *command.Call, req *handleReq
 	if err != nil {
 		return command.Empty{}, err
 	}
-	head, err := s.head(ctx, known.GID)
+	at, err := s.door(ctx, known.GID)
 	if err != nil {
 		return command.Empty{}, err
 	}
@@ -255,7 +255,7 @@ func (s *Service) answer(ctx context.Context, call *command.Call, req *handleReq
 		if !agree {
 			return nil
 		}
-		return s.admit(ctx, tx, call, g, out, a.by, a.how, head, []*account.Account{a.who})
+		return s.admit(ctx, tx, call, g, out, a.by, a.how, at, []*account.Account{a.who})
 	})
 	return command.Empty{}, err
 }

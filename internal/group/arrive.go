@@ -2,6 +2,7 @@ package group
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"imserver/internal/command"
@@ -16,7 +17,10 @@ const settleTime = 2 * time.Second
 // with one query that those who log in at the same time share. A community and
 // all its topics are one hub topic.
 func (s *Service) Arrive(ctx context.Context, call *command.Call, uid int64) {
-	conn, ok := call.Conn.(interface{ Join(fanout.Topic) })
+	conn, ok := call.Conn.(interface {
+		Join(fanout.Topic)
+		Leave(fanout.Topic)
+	})
 	if !ok {
 		return
 	}
@@ -27,6 +31,7 @@ func (s *Service) Arrive(ctx context.Context, call *command.Call, uid int64) {
 		s.Log.Warn("a login reads its groups while the bus is away", "uid", uid, "request", call.RequestID, "err", err)
 	}
 	cancel()
+	unchanged := s.Groups.generation()
 	gids, err := s.memberships.Of(ctx, uid)
 	if err != nil {
 		s.Log.Error("a login could not join its groups", "uid", uid, "request", call.RequestID, "err", err)
@@ -34,5 +39,20 @@ func (s *Service) Arrive(ctx context.Context, call *command.Call, uid int64) {
 	}
 	for _, gid := range gids {
 		conn.Join(fanout.Group(gid))
+	}
+	// Who was removed after the groups were read, and told to leave before the
+	// connection was in, would go on listening.
+	if !slices.ContainsFunc(gids, func(gid int64) bool { return !unchanged(gid) }) {
+		return
+	}
+	now, err := s.memberships.Of(ctx, uid)
+	if err != nil {
+		s.Log.Error("a login could not look at its groups again", "uid", uid, "request", call.RequestID, "err", err)
+		return
+	}
+	for _, gid := range gids {
+		if !slices.Contains(now, gid) {
+			conn.Leave(fanout.Group(gid))
+		}
 	}
 }

@@ -20,6 +20,7 @@ import (
 type outbox struct {
 	touched []int64 // members whose rows changed
 	joined  []int64
+	places  []fanout.Position // where the logs stood when they came
 	left    []int64
 	notices []notice
 	tips    []Tip
@@ -72,13 +73,13 @@ func (s *Service) tell(ctx context.Context, call *command.Call, g *Info, out *ou
 	}
 	topic := s.hubTopic(g)
 	if len(out.joined) > 0 {
-		join := &fanout.Event{Kind: fanout.Join, Item: []byte(topic)}
+		join := fanout.NewJoin(topic, out.places)
 		for _, uid := range out.joined {
 			s.Hub.Publish(fanout.User(uid), join)
 		}
 	}
 	if len(out.left) > 0 {
-		leave := &fanout.Event{Kind: fanout.Leave, Item: []byte(topic)}
+		leave := fanout.NewLeave(topic)
 		for _, uid := range out.left {
 			s.Hub.Publish(fanout.User(uid), leave)
 		}

@@ -68,7 +68,7 @@ func (s *Service) create(ctx context.Context, call *command.Call, req *createReq
 		if len(members) == 0 {
 			return nil
 		}
-		added, err := s.enter(ctx, tx, g, members, 0, 0)
+		added, err := s.enter(ctx, tx, g, members, 0)
 		if err != nil {
 			return err
 		}

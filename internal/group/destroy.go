@@ -57,7 +57,7 @@ func (s *Service) destroy(ctx context.Context, call *command.Call, req *groupReq
 		return command.Empty{}, nil
 	}
 	topic := s.hubTopic(g)
-	s.Hub.Publish(topic, &fanout.Event{Kind: fanout.Leave, Item: []byte(topic)})
+	s.Hub.Publish(topic, fanout.NewLeave(topic))
 	return command.Empty{}, nil
 }
 

@@ -46,6 +46,12 @@ func (l *memoryLog) Heads(_ context.Context, logs []int64) (map[int64]group.Head
 	return heads, nil
 }
 
+func (l *memoryLog) Places(_ context.Context, gid int64) ([]fanout.Position, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return []fanout.Position{{Topic: fanout.Group(gid), Log: gid, Seq: l.heads[gid]}}, nil
+}
+
 func (l *memoryLog) Summaries(_ context.Context, _ int64, views []group.View) (map[int64]group.Summary, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

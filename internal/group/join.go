@@ -55,7 +55,7 @@ func (s *Service) apply(ctx context.Context, call *command.Call, req *applyReque
 	if over[me.UID] {
 		return nil, errTooManyGroups
 	}
-	head, err := s.head(ctx, g.GID)
+	at, err := s.door(ctx, g.GID)
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +79,7 @@ func (s *Service) apply(ctx context.Context, call *command.Call, req *applyReque
 		ans.JoinedStatus = "JoinedSuccess"
 		// Its own devices learn of it by the notice; the asking one has the answer.
 		out.notices = append(out.notices, notice{to: []int64{me.UID}, others: true, body: noticeBody{ReportType: noticeAccepted, Operator_Account: act.id}})
-		return s.admit(ctx, tx, call, g, out, act, joinedByApplication, head, []*account.Account{me})
+		return s.admit(ctx, tx, call, g, out, act, joinedByApplication, at, []*account.Account{me})
 	})
 	if err != nil {
 		return nil, err
@@ -88,12 +88,12 @@ func (s *Service) apply(ctx context.Context, call *command.Call, req *applyReque
 }
 
 // admit makes ordinary members of accounts and puts the tip into the outbox.
-func (s *Service) admit(ctx context.Context, tx *sql.Tx, call *command.Call, g *Info, out *outbox, act actor, how int, head int64, who []*account.Account) error {
+func (s *Service) admit(ctx context.Context, tx *sql.Tx, call *command.Call, g *Info, out *outbox, act actor, how int, at door, who []*account.Account) error {
 	people := make([]newcomer, len(who))
 	for i, a := range who {
 		people[i] = newcomer{uid: a.UID, role: Ordinary}
 	}
-	added, err := s.enter(ctx, tx, g, people, head, head)
+	added, err := s.enter(ctx, tx, g, people, at.head)
 	if err != nil {
 		return err
 	}
@@ -108,7 +108,7 @@ func (s *Service) admit(ctx context.Context, tx *sql.Tx, call *command.Call, g *
 		}
 	}
 	out.touched = append(out.touched, added...)
-	out.joined = append(out.joined, added...)
+	out.joined, out.places = append(out.joined, added...), at.places
 	out.tips = append(out.tips, s.joinTip(ctx, g, act, how, g.Kind.Settings(call.App).MemberTips, shown)...)
 	if len(added) == 0 {
 		return nil
@@ -173,13 +173,13 @@ func (s *Service) add(ctx context.Context, call *command.Call, req *addRequest) 
 	if err != nil {
 		return nil, err
 	}
-	head, err := s.head(ctx, known.GID)
+	at, err := s.door(ctx, known.GID)
 	if err != nil {
 		return nil, err
 	}
 	var ans *addAnswer
 	_, err = s.change(ctx, call, req.GroupId, func(tx *sql.Tx, g *Info, out *outbox) error {
-		in := invitation{call: call, act: actorOf(call), g: g, out: out, head: head, silent: req.Silence == 1, over: over}
+		in := invitation{call: call, act: actorOf(call), g: g, out: out, at: at, silent: req.Silence == 1, over: over}
 		ans = &addAnswer{}
 		return s.invite(ctx, tx, &in, accounts, ans)
 	})
@@ -192,7 +192,7 @@ type invitation struct {
 	act    actor
 	g      *Info
 	out    *outbox
-	head   int64
+	at     door
 	silent bool
 	over   map[int64]bool
 }
@@ -252,7 +252,7 @@ func (s *Service) invite(ctx context.Context, tx *sql.Tx, in *invitation, accoun
 	if len(entering) == 0 {
 		return nil
 	}
-	if err := s.admit(ctx, tx, in.call, in.g, in.out, in.act, joinedByInvitation, in.head, entering); err != nil {
+	if err := s.admit(ctx, tx, in.call, in.g, in.out, in.act, joinedByInvitation, in.at, entering); err != nil {
 		return err
 	}
 	if in.silent {

@@ -8,6 +8,7 @@ import (
 
 	"imserver/internal/command"
 	"imserver/internal/config"
+	"imserver/internal/fanout"
 	"imserver/internal/store"
 )
 
@@ -94,10 +95,9 @@ func may(g *Info, role Role, a Action) error {
 }
 
 // enter makes members of those who are none yet and returns them, in order.
-// The group must be locked. read is where their reading starts: the log's last
-// sequence, so that nothing is unread, and head the one their history starts
-// behind (protocol 03 §2.2).
-func (s *Service) enter(ctx context.Context, tx *sql.Tx, g *Info, people []newcomer, head, read int64) ([]int64, error) {
+// The group must be locked. head is the log's last sequence, which their history
+// and their reading start behind: nothing is unread (protocol 03 §2.2).
+func (s *Service) enter(ctx context.Context, tx *sql.Tx, g *Info, people []newcomer, head int64) ([]int64, error) {
 	uids := make([]int64, len(people))
 	for i, p := range people {
 		uids[i] = p.uid
@@ -118,7 +118,7 @@ func (s *Service) enter(ctx context.Context, tx *sql.Tx, g *Info, people []newco
 			continue
 		}
 		added = append(added, p.uid)
-		args = append(args, g.GID, p.uid, p.role, now, head, read, receive, encodeCustom(p.custom))
+		args = append(args, g.GID, p.uid, p.role, now, head, head, receive, encodeCustom(p.custom))
 	}
 	if len(added) == 0 {
 		return nil, nil
@@ -199,10 +199,21 @@ func overLimit(ctx context.Context, q store.Querier, app *config.App, uids []int
 	return over, nil
 }
 
-// head returns the last sequence of a group's log.
-func (s *Service) head(ctx context.Context, gid int64) (int64, error) {
-	heads, err := s.Messages.Heads(ctx, []int64{gid})
-	return heads[gid].LastSeq, err
+// door is where the logs of a group stand when somebody comes in: what is
+// said from then on is for the newcomer, too.
+type door struct {
+	head   int64 // last sequence of the group's own log
+	places []fanout.Position
+}
+
+func (s *Service) door(ctx context.Context, gid int64) (d door, err error) {
+	d.places, err = s.Messages.Places(ctx, gid)
+	for _, p := range d.places {
+		if p.Log == gid {
+			d.head = p.Seq
+		}
+	}
+	return d, err
 }
 
 // staff returns the owner and the admins.

@@ -21,6 +21,9 @@ type Log interface {
 	// Heads returns the newest state of those logs that have anything, with
 	// one query.
 	Heads(ctx context.Context, logs []int64) (map[int64]Head, error)
+	// Places returns where the logs of a group stand, its topics' included:
+	// those that have anything, with one query.
+	Places(ctx context.Context, gid int64) ([]fanout.Position, error)
 	// Summaries returns what uid sees of the logs, with a fixed number of
 	// queries; logs without anything visible are left out.
 	Summaries(ctx context.Context, uid int64, views []View) (map[int64]Summary, error)

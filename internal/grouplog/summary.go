@@ -205,6 +205,11 @@ func (s *Service) asNewest(ctx context.Context, list []Message) (map[int64]*grou
 	return out, nil
 }
 
+// Places implements group.Log.
+func (s *Service) Places(ctx context.Context, gid int64) ([]fanout.Position, error) {
+	return filler{s}.Heads(ctx, []fanout.Topic{fanout.Group(gid)})
+}
+
 // Heads and Fill make a Service the fan-out's Filler; see Filler.
 type filler struct{ *Service }
 

@@ -27,7 +27,7 @@ mkdirSync(evidence, { recursive: true });
 
 const child = spawn(process.execPath, [
   '--test', `--test-concurrency=${process.env.JOBS ?? 2}`, '--test-reporter=./harness/reporter.mjs', '--test-reporter-destination=stdout', ...files,
-], { cwd: here, stdio: ['inherit', 'pipe', 'inherit'], env: { ...process.env, IMSERVER_BIN: binary(), IMSERVER_EVIDENCE_DIR: evidence } });
+], { cwd: here, stdio: ['inherit', 'pipe', 'inherit'], env: { ...process.env, IMSERVER_BIN: binary(), IMSERVER_EVIDENCE_DIR: evidence, IMSERVER_FAILED_FILE: join(here, 'results', 'failed') } });
 
 let tail = '';
 child.stdout.on('data', (data) => {

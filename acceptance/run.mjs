@@ -27,7 +27,7 @@ mkdirSync(evidence, { recursive: true });
 
 const child = spawn(process.execPath, [
   '--test', `--test-concurrency=${process.env.JOBS ?? 2}`, '--test-reporter=./harness/reporter.mjs', '--test-reporter-destination=stdout', ...files,
-], { cwd: here, stdio: ['inherit', 'pipe', 'inherit'], env: { ...process.env, IMSERVER_BIN: binary(), IMSERVER_EVIDENCE_DIR: evidence, IMSERVER_FAILED_FILE: join(here, 'results', 'failed') } });
+], { cwd: here, stdio: ['inherit', 'pipe', 'inherit'], env: { ...process.env, IMSERVER_BIN: binary(), IMSERVER_EVIDENCE_DIR: evidence } });
 
 let tail = '';
 child.stdout.on('data', (data) => {
@@ -37,7 +37,10 @@ child.stdout.on('data', (data) => {
 
 child.on('close', (code) => {
   const merged = {};
-  for (const name of readdirSync(evidence).sort()) {
+  const left = readdirSync(evidence).sort();
+  // For a second run of these files alone.
+  writeFileSync(join(here, 'results', 'failed'), left.filter((name) => name.endsWith('.failed')).map((name) => name.replace('.failed', '')).join(' '));
+  for (const name of left.filter((name) => name.endsWith('.json'))) {
     const part = JSON.parse(readFileSync(join(evidence, name), 'utf8'));
     for (const [kind, items] of Object.entries(part)) {
       merged[kind] ??= {};

@@ -30,11 +30,12 @@ export async function witnessed(body) {
 }
 
 // Each test file runs in a process of its own and leaves one file; run.mjs merges them.
-process.on('exit', () => {
+process.on('exit', (code) => {
   const dir = process.env.IMSERVER_EVIDENCE_DIR;
   if (!dir) return;
   mkdirSync(dir, { recursive: true });
   const name = basename(process.argv[1] ?? 'unknown').replace(/\.test\.mjs$/, '');
   const out = Object.fromEntries(kinds.map((kind) => [kind, [...kept[kind]].sort()]));
   writeFileSync(join(dir, `${name}.json`), JSON.stringify(out));
+  if (code !== 0) writeFileSync(join(dir, `${name}.failed`), '');
 });

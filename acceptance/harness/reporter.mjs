@@ -1,6 +1,4 @@
 // A readable report of a run: one line per suite, failures in full, counts per engine, and the totals as last line.
-import { writeFileSync } from 'node:fs';
-import { basename } from 'node:path';
 import { inspect } from 'node:util';
 
 const counts = () => ({ passed: 0, failed: 0, skipped: 0 });
@@ -22,7 +20,6 @@ export default async function* report(source) {
   // The runner reports suite after suite, also when they run side by side: one is current at a time.
   let suite = { title: 'harness', ...counts() };
   const failures = [];
-  const files = new Set(); // of failures, for a second run of these alone
   const of = (title) => {
     const engine = engineOf(title);
     if (!engines.has(engine)) engines.set(engine, counts());
@@ -32,7 +29,6 @@ export default async function* report(source) {
     if (type === 'test:start' && /^\[\w+\] /.test(data.name)) suite = { title: data.name, ...counts() };
     else if (type === 'test:start' && data.nesting === 0) suite = { title: 'harness', ...counts() };
     if (type !== 'test:pass' && type !== 'test:fail') continue;
-    if (type === 'test:fail' && data.file) files.add(basename(data.file, '.test.mjs'));
     // A file that defines nothing on the chosen engines is reported as a test of its own: it is none.
     if (data.nesting === 0 && data.name.endsWith('.test.mjs') && type === 'test:pass') continue;
     const isSuite = data.details?.type === 'suite';
@@ -60,7 +56,6 @@ export default async function* report(source) {
   for (const { title, name, error } of failures) {
     yield `\n✖ ${title}: ${name}\n${describeError(error).replace(/^/gm, '    ')}\n`;
   }
-  if (process.env.IMSERVER_FAILED_FILE) writeFileSync(process.env.IMSERVER_FAILED_FILE, [...files].join(' '));
   yield '\n';
   for (const [engine, c] of [...engines].sort()) yield `${engine.padEnd(9)} ${line(c)}\n`;
   yield `${line(total)}\n`;

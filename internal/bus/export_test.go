@@ -6,7 +6,10 @@ import "context"
 func (r *RedisRegistry) DieForTest(ctx context.Context) {
 	r.cancel()
 	r.running.Wait()
-	for b := range leaseBuckets {
-		r.client.Del(ctx, r.key(r.node, b))
-	}
+	r.client.Del(ctx, r.leaseKey(r.node))
+}
+
+// BuryForTest makes r take another node for dead.
+func (r *RedisRegistry) BuryForTest(ctx context.Context, other *RedisRegistry) error {
+	return r.bury(ctx, other.node)
 }

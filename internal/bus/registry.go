@@ -18,6 +18,12 @@ type Instance struct {
 // lease ends, and one that lives announces itself again when the registry
 // lost everything.
 type Registry interface {
+	// Listen sets who is told of accounts that may have come or gone without
+	// an Arrive or Depart on this node: a node ended, or announcements were
+	// lost and made again. Of several nodes one is told. fn must not block. It
+	// is called once, before the first Arrive.
+	Listen(fn func(uids []int64))
+
 	// Arrive and Depart announce that an instance has connected to, or left,
 	// this node. They queue and return. One that connects twice must leave
 	// twice to be gone; a Depart without Arrive does nothing.
@@ -31,20 +37,27 @@ type Registry interface {
 	// two round trips, every further 500 one more.
 	Online(ctx context.Context, uids []int64) (map[int64][]Instance, error)
 
+	// Mark notes that accounts count as online, or no longer, and returns
+	// those that counted otherwise until now: of several nodes that notice a
+	// change one is told so. With an error it returns those for whom that is
+	// true or not known.
+	Mark(ctx context.Context, uids []int64, online bool) (changed []int64, err error)
+
 	// Settle waits until what was announced before the call is known to the
 	// other nodes, or ctx ends.
 	Settle(ctx context.Context) error
 	// Recheck looks at once whether this node's announcements are still
 	// there; to be called when the bus was away. It returns at once.
 	Recheck()
-	// Close withdraws everything this node announced.
+	// Close ends the node's part: what it announced is withdrawn.
 	Close() error
 }
 
 // LocalRegistry is the registry of a single node.
 type LocalRegistry struct {
-	mu    sync.RWMutex
-	users map[int64][]presence // guarded by mu
+	mu     sync.RWMutex
+	users  map[int64][]presence // guarded by mu
+	marked map[int64]struct{}   // guarded by mu, see Mark
 }
 
 // presence is an instance with the number of its connections.
@@ -54,7 +67,12 @@ type presence struct {
 }
 
 // NewLocalRegistry makes an empty registry.
-func NewLocalRegistry() *LocalRegistry { return &LocalRegistry{users: map[int64][]presence{}} }
+func NewLocalRegistry() *LocalRegistry {
+	return &LocalRegistry{users: map[int64][]presence{}, marked: map[int64]struct{}{}}
+}
+
+// Listen does nothing: there is no other node.
+func (r *LocalRegistry) Listen(func([]int64)) {}
 
 // Arrive implements [Registry].
 func (r *LocalRegistry) Arrive(i Instance) { r.arrive(i) }
@@ -115,6 +133,24 @@ func (r *LocalRegistry) Online(_ context.Context, uids []int64) (map[int64][]Ins
 		}
 	}
 	return online, nil
+}
+
+// Mark implements [Registry].
+func (r *LocalRegistry) Mark(_ context.Context, uids []int64, online bool) (changed []int64, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, uid := range uids {
+		if _, was := r.marked[uid]; was == online {
+			continue
+		}
+		changed = append(changed, uid)
+		if online {
+			r.marked[uid] = struct{}{}
+		} else {
+			delete(r.marked, uid)
+		}
+	}
+	return changed, nil
 }
 
 // accounts returns everyone who is connected.

@@ -37,6 +37,7 @@ func (r *RedisRegistry) lookUp(ctx context.Context, nodes []string, uids []int64
 	type answer struct {
 		bucket int
 		cmd    *redis.SliceCmd
+		lease  *redis.IntCmd
 	}
 	var answers []answer
 	pipe := r.client.Pipeline()
@@ -44,9 +45,10 @@ func (r *RedisRegistry) lookUp(ctx context.Context, nodes []string, uids []int64
 		if node == r.node {
 			continue
 		}
+		lease := pipe.Exists(ctx, r.leaseKey(node))
 		for b := range fields {
 			if len(fields[b]) > 0 {
-				answers = append(answers, answer{b, pipe.HMGet(ctx, r.key(node, b), fields[b]...)})
+				answers = append(answers, answer{b, pipe.HMGet(ctx, r.key(node, b), fields[b]...), lease})
 			}
 		}
 	}
@@ -57,6 +59,9 @@ func (r *RedisRegistry) lookUp(ctx context.Context, nodes []string, uids []int64
 		return err
 	}
 	for _, a := range answers {
+		if a.lease.Val() == 0 {
+			continue // dead, and not yet buried
+		}
 		for i, v := range a.cmd.Val() {
 			if s, ok := v.(string); ok {
 				uid := byBucket[a.bucket][i]

@@ -31,16 +31,19 @@ const (
 type RegistryOptions struct {
 	// Prefix begins the keys; DefaultPrefix when empty.
 	Prefix string
-	// Lease is how long a dead node counts as alive; it is renewed three
-	// times as often. 15 s when 0.
-	Lease      time.Duration
+	// Lease is how long a dead node counts as alive; it is renewed four
+	// times as often. 10 s when 0.
+	Lease time.Duration
+	// Linger is how long what a node announced stays after Close, so that its
+	// devices can move to another one unnoticed; 0 withdraws it at once.
+	Linger     time.Duration
 	Registerer prometheus.Registerer
 	Log        *slog.Logger
 }
 
 // RedisRegistry is the registry of a cluster. A node keeps its instances in
-// hashes of its own, and the lease is the hashes' expiry: a node that stops
-// renewing is gone with all it announced, and there is nothing to clean up.
+// hashes of its own, which count as long as its lease, a key that expires.
+// The hashes themselves outlive it, so that a survivor can read who was there.
 // Logins and logouts are announced in batches: what gathers during one round
 // trip goes with the next. Nothing is sent for other commands.
 type RedisRegistry struct {
@@ -50,6 +53,8 @@ type RedisRegistry struct {
 	own     *LocalRegistry
 	pending prometheus.Gauge
 	renewed prometheus.Counter
+	buried  prometheus.Counter
+	tell    func(uids []int64) // see Listen
 
 	mu      sync.Mutex
 	dirty   map[int64]struct{} // guarded by mu, as all below: accounts to announce
@@ -58,7 +63,7 @@ type RedisRegistry struct {
 	settled uint64             // the gen that Redis has
 	changed chan struct{}      // closed and replaced when settled changes
 
-	absent map[string]time.Time // nodes without lease, and since when; used by run only
+	absent map[string]bool // nodes without lease when last looked at; used by run only
 
 	wakeup, recheck chan struct{} // capacity 1
 	ctx             context.Context
@@ -70,18 +75,20 @@ type RedisRegistry struct {
 // leaves open. It fails when Redis cannot be reached within ctx.
 func NewRedisRegistry(ctx context.Context, client redis.UniversalClient, opt RegistryOptions) (*RedisRegistry, error) {
 	opt.Prefix = orDefault(opt.Prefix, DefaultPrefix)
-	opt.Lease = orDefault(opt.Lease, 15*time.Second)
+	opt.Lease = orDefault(opt.Lease, 10*time.Second)
 	if opt.Log == nil {
 		opt.Log = slog.New(slog.DiscardHandler)
 	}
 	f := promauto.With(opt.Registerer)
 	r := &RedisRegistry{client: client, opt: opt, node: hex.EncodeToString([]byte(newNodeID())), own: NewLocalRegistry(),
-		dirty: map[int64]struct{}{}, changed: make(chan struct{}), absent: map[string]time.Time{},
+		tell: func([]int64) {}, dirty: map[int64]struct{}{}, changed: make(chan struct{}), absent: map[string]bool{},
 		wakeup: make(chan struct{}, 1), recheck: make(chan struct{}, 1),
 		pending: f.NewGauge(prometheus.GaugeOpts{Namespace: "imserver", Subsystem: "registry", Name: "queue_length",
 			Help: "Accounts whose instances are to be announced."}),
 		renewed: f.NewCounter(prometheus.CounterOpts{Namespace: "imserver", Subsystem: "registry", Name: "reannounced_total",
 			Help: "Times that announcements were missing in Redis and made again, by sixteenths."}),
+		buried: f.NewCounter(prometheus.CounterOpts{Namespace: "imserver", Subsystem: "registry", Name: "nodes_buried_total",
+			Help: "Nodes that this one found without a lease and removed, those that were stopped in order included."}),
 	}
 	if err := r.renew(ctx); err != nil {
 		return nil, err
@@ -92,6 +99,13 @@ func NewRedisRegistry(ctx context.Context, client redis.UniversalClient, opt Reg
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	r.running.Go(r.run)
 	return r, nil
+}
+
+// Listen implements [Registry].
+func (r *RedisRegistry) Listen(fn func(uids []int64)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.tell = fn
 }
 
 // Arrive implements [Registry].
@@ -147,33 +161,9 @@ func (r *RedisRegistry) Settle(ctx context.Context) error {
 	return nil
 }
 
-// Close implements [Registry].
-func (r *RedisRegistry) Close() error {
-	r.cancel()
-	r.running.Wait()
-	ctx, cancel := context.WithTimeout(context.Background(), registryTimeout)
-	defer cancel()
-	_, err := r.client.Pipelined(ctx, func(p redis.Pipeliner) error {
-		p.SRem(ctx, r.nodesKey(), r.node)
-		for b := range leaseBuckets {
-			p.Del(ctx, r.key(r.node, b))
-		}
-		return nil
-	})
-	return err
-}
-
-func (r *RedisRegistry) nodesKey() string { return r.opt.Prefix + "nodes" }
-
-func (r *RedisRegistry) key(node string, bucket int) string {
-	return r.opt.Prefix + "n:" + node + ":" + strconv.Itoa(bucket)
-}
-
-func bucketOf(uid int64) int { return int(uint64(uid) % leaseBuckets) }
-
 // run announces what has changed and keeps the lease.
 func (r *RedisRegistry) run() {
-	lease := time.NewTicker(r.opt.Lease / 3)
+	lease := time.NewTicker(r.opt.Lease / 4)
 	defer lease.Stop()
 	const shortest, longest = 50 * time.Millisecond, 2 * time.Second
 	wait := shortest
@@ -202,88 +192,6 @@ func (r *RedisRegistry) run() {
 		wait = min(2*wait, longest)
 		r.Recheck() // it may have lost what was there
 	}
-}
-
-func (r *RedisRegistry) renewAndAnnounce() error {
-	if err := r.renew(r.ctx); err != nil {
-		return err
-	}
-	return r.announce(r.ctx)
-}
-
-// renew prolongs the lease. Hashes without their marker have been lost and are
-// queued to be announced anew.
-func (r *RedisRegistry) renew(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, registryTimeout)
-	defer cancel()
-	pipe := r.client.Pipeline()
-	pipe.SAdd(ctx, r.nodesKey(), r.node)
-	nodes := pipe.SMembers(ctx, r.nodesKey())
-	var marks [leaseBuckets]*redis.BoolCmd
-	for b := range marks {
-		pipe.Expire(ctx, r.key(r.node, b), r.opt.Lease)
-		marks[b] = pipe.HExists(ctx, r.key(r.node, b), marker)
-	}
-	if _, err := pipe.Exec(ctx); err != nil {
-		return err
-	}
-	var lost [leaseBuckets]bool
-	count := 0
-	for b, m := range marks {
-		if lost[b] = !m.Val(); lost[b] {
-			count++
-		}
-	}
-	if count > 0 {
-		r.renewed.Add(float64(count))
-		uids := r.own.accounts()
-		r.mu.Lock()
-		for b := range lost {
-			r.unsaid[b] = r.unsaid[b] || lost[b]
-		}
-		for _, uid := range uids {
-			if lost[bucketOf(uid)] {
-				r.dirty[uid] = struct{}{}
-			}
-		}
-		r.gen++
-		r.mu.Unlock()
-	}
-	return r.forgetDead(ctx, nodes.Val())
-}
-
-// forgetDead takes nodes off the list that had no lease for a while. One that
-// was only slow puts itself back when it renews.
-func (r *RedisRegistry) forgetDead(ctx context.Context, nodes []string) error {
-	pipe := r.client.Pipeline()
-	alive := map[string]*redis.IntCmd{}
-	for _, node := range nodes {
-		if node != r.node {
-			alive[node] = pipe.Exists(ctx, r.key(node, 0))
-		}
-	}
-	if len(alive) == 0 {
-		return nil
-	}
-	if _, err := pipe.Exec(ctx); err != nil {
-		return err
-	}
-	for node, cmd := range alive {
-		if cmd.Val() != 0 {
-			delete(r.absent, node)
-			continue
-		}
-		since, known := r.absent[node]
-		if !known {
-			r.absent[node] = time.Now()
-		} else if time.Since(since) > r.opt.Lease {
-			delete(r.absent, node)
-			if err := r.client.SRem(ctx, r.nodesKey(), node).Err(); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }
 
 // announce writes the present state of all accounts that changed.
@@ -346,7 +254,7 @@ func (r *RedisRegistry) write(ctx context.Context, dirty map[int64]struct{}, uns
 		if unsaid[b] {
 			pipe.HSet(ctx, key, marker, "")
 		}
-		pipe.Expire(ctx, key, r.opt.Lease)
+		pipe.Expire(ctx, key, hashLife)
 	}
 	if pipe.Len() == 0 {
 		return nil

@@ -3,8 +3,9 @@ package bus_test
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -121,6 +122,7 @@ func TestRedisRegistry(t *testing.T) {
 		}
 		start()
 		start()
+		patience := time.Duration(0) // only after a loss is what others know late
 		defer func() {
 			for _, r := range nodes {
 				_ = r.Close()
@@ -146,14 +148,15 @@ func TestRedisRegistry(t *testing.T) {
 				for _, r := range nodes {
 					r.Recheck()
 				}
-				agree(t, nodes, m, 5*time.Second)
+				patience = 10 * time.Second
+				agree(t, nodes, m, patience)
 			case what == 4:
-				agree(t, nodes, m, 0)
+				agree(t, nodes, m, patience)
 			default:
 				step(t, n, nodes[n], m)
 			}
 		}
-		agree(t, nodes, m, 0)
+		agree(t, nodes, m, patience)
 	})
 }
 
@@ -212,12 +215,19 @@ func TestRegistryLease(t *testing.T) {
 	loseAll(t, c, opt.Prefix)
 	eventually(t, "announced again", func() bool { return count() == 3000 })
 
-	// A node that crashed: its keys end by themselves.
-	dead := opt.Prefix + "n:dead:"
-	for bucket := range 16 {
-		c.HSet(t.Context(), fmt.Sprint(dead, bucket), "3001", "1:1")
-		c.PExpire(t.Context(), fmt.Sprint(dead, bucket), 300*time.Millisecond)
+	// A node that crashed: its lease ends by itself, and one survivor learns
+	// who was there.
+	var told atomic.Int32
+	for _, r := range []*bus.RedisRegistry{a, b} {
+		r.Listen(func(uids []int64) {
+			if slices.Equal(uids, []int64{3001}) {
+				told.Add(1)
+			}
+		})
 	}
+	dead := opt.Prefix + "n:dead:"
+	c.HSet(t.Context(), dead+"9", "3001", "1:1", "!", "")
+	c.Set(t.Context(), dead+"lease", "", time.Second)
 	c.SAdd(t.Context(), opt.Prefix+"nodes", "dead")
 	uids = append(uids, 3001)
 	if n := count(); n != 3001 {
@@ -225,6 +235,94 @@ func TestRegistryLease(t *testing.T) {
 	}
 	eventually(t, "the lease ended", func() bool { return count() == 3000 })
 	eventually(t, "the dead node is off the list", func() bool { return c.SCard(t.Context(), opt.Prefix+"nodes").Val() == 2 })
+	eventually(t, "a survivor is told", func() bool { return told.Load() == 1 })
+	if n := c.Exists(t.Context(), dead+"9", dead+"lease").Val(); n != 0 {
+		t.Errorf("%d keys of the dead node are left", n)
+	}
+}
+
+// Ensure that a node that stops in order stays known for a while, and that
+// one that was taken for dead announces itself again and is told to repeat.
+func TestRegistryLinger(t *testing.T) {
+	c := mustClient(t)
+	opt := bus.RegistryOptions{Prefix: newPrefix(), Lease: time.Second, Linger: 700 * time.Millisecond}
+	survivor := mustRegistry(t, c, opt)
+	gone := make(chan []int64, 10)
+	survivor.Listen(func(uids []int64) { gone <- uids })
+	stopped, err := bus.NewRedisRegistry(t.Context(), c, opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stopped.Arrive(bus.Instance{UID: 7, Inst: 1})
+	if err := stopped.Close(); err != nil {
+		t.Fatal(err)
+	}
+	isOnline := func(uid int64) bool {
+		online, err := survivor.Online(t.Context(), []int64{uid})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(online) == 1
+	}
+	if !isOnline(7) {
+		t.Error("who was there is gone at once")
+	}
+	eventually(t, "the stopped node is forgotten", func() bool { return !isOnline(7) })
+	if got := <-gone; !slices.Equal(got, []int64{7}) {
+		t.Errorf("told of %d", got)
+	}
+
+	slow := mustRegistry(t, c, opt)
+	again := make(chan []int64, 10)
+	slow.Listen(func(uids []int64) { again <- uids })
+	slow.Arrive(bus.Instance{UID: 8, Inst: 1})
+	if err := slow.Settle(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := survivor.BuryForTest(t.Context(), slow); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-gone; !slices.Equal(got, []int64{8}) {
+		t.Errorf("told of %d", got)
+	}
+	if got := <-again; !slices.Equal(got, []int64{8}) {
+		t.Errorf("asked to repeat %d", got)
+	}
+	eventually(t, "the slow node is back", func() bool { return isOnline(8) })
+}
+
+// Ensure that of several nodes that mark a change exactly one is told so.
+func TestRegistryMark(t *testing.T) {
+	check := func(t *testing.T, nodes ...bus.Registry) {
+		var uids []int64
+		for uid := range int64(1200) {
+			uids = append(uids, uid)
+		}
+		for round, online := range []bool{true, false, true} {
+			var wg sync.WaitGroup
+			got := make([][]int64, len(nodes))
+			for i, r := range nodes {
+				wg.Go(func() {
+					var err error
+					if got[i], err = r.Mark(t.Context(), uids, online); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			wg.Wait()
+			all := slices.Concat(got...)
+			slices.Sort(all)
+			if !slices.Equal(all, uids) {
+				t.Fatalf("round %d: %d changes of %d", round, len(all), len(uids))
+			}
+		}
+	}
+	t.Run("local", func(t *testing.T) { r := bus.NewLocalRegistry(); check(t, r, r, r) })
+	t.Run("redis", func(t *testing.T) {
+		c := mustClient(t)
+		opt := bus.RegistryOptions{Prefix: newPrefix()}
+		check(t, mustRegistry(t, c, opt), mustRegistry(t, c, opt), mustRegistry(t, c, opt))
+	})
 }
 
 func mustRegistry(t *testing.T, c redis.UniversalClient, opt bus.RegistryOptions) *bus.RedisRegistry {

@@ -26,6 +26,7 @@ import (
 	"imserver/internal/grouplog"
 	"imserver/internal/language"
 	"imserver/internal/message"
+	"imserver/internal/presence"
 	"imserver/internal/profile"
 	"imserver/internal/push"
 	"imserver/internal/relation"
@@ -43,6 +44,8 @@ type node struct {
 	db       *store.DB
 	bus      bus.Bus
 	redis    redis.UniversalClient // nil without Redis
+	registry bus.Registry
+	presence *presence.Service
 	hub      *fanout.Hub
 	table    *command.Table
 	accounts *account.Directory
@@ -57,7 +60,7 @@ type node struct {
 
 // newNode opens the store and the bus and wires the domains to the table.
 func newNode(ctx context.Context, c *config.Config, log *slog.Logger) (*node, error) {
-	n := &node{config: c, log: log, metrics: prometheus.NewRegistry(), table: command.NewTable(), bus: bus.Local{}}
+	n := &node{config: c, log: log, metrics: prometheus.NewRegistry(), table: command.NewTable(), bus: bus.Local{}, registry: bus.NewLocalRegistry()}
 	n.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	var err error
 	if n.db, err = store.Open(ctx, store.Options{URL: c.DatabaseURL, Dir: c.DataDir, MaxConns: c.DatabaseConns}); err != nil {
@@ -98,7 +101,10 @@ func (n *node) dialBus(ctx context.Context) error {
 			break
 		}
 	}
-	n.bus, err = bus.NewRedis(ctx, client, bus.RedisOptions{Registerer: n.metrics, Log: n.log})
+	if n.bus, err = bus.NewRedis(ctx, client, bus.RedisOptions{Registerer: n.metrics, Log: n.log}); err != nil {
+		return err
+	}
+	n.registry, err = bus.NewRedisRegistry(ctx, client, bus.RegistryOptions{Linger: n.config.PresenceGrace, Registerer: n.metrics, Log: n.log})
 	return err
 }
 
@@ -120,6 +126,7 @@ func (n *node) wire(ctx context.Context) error {
 	}
 	conversations := conversation.NewService(n.db, n.accounts, n.hub, now, n.messages, n.groups)
 
+	n.wirePresence(now)
 	n.sessions.Register(n.table)
 	session.RegisterCloud(n.table)
 	n.messages.Register(n.table)
@@ -134,9 +141,20 @@ func (n *node) wire(ctx context.Context) error {
 	relation.Register(n.table)
 
 	n.rest = rest.New(restOptions(n.config), n.config.App, n.table, n.sessions, n.accounts.Number, now, n.metrics, n.log)
-	n.gateway = gateway.New(gatewayOptions(n.config), n.config.App, n.table, n.sessions, n.hub, n.metrics, n.log)
+	n.gateway = gateway.New(gatewayOptions(n.config), n.config.App, n.table, n.sessions, n.presence, n.hub, n.metrics, n.log)
 	n.hub.OnReset(func() { n.gateway.Resync(resyncSpread) })
 	return nil
+}
+
+// wirePresence joins who is online to logins, accounts and the registry of nodes.
+func (n *node) wirePresence(now func() time.Time) {
+	n.presence = presence.New(presence.Options{DB: n.db, Accounts: n.accounts, Hub: n.hub, Registry: n.registry, Apps: n.config.App,
+		Grace: n.config.PresenceGrace, Now: now, Log: n.log, Metrics: n.metrics})
+	n.presence.Register(n.table)
+	n.sessions.OnEnd(n.presence.End)
+	n.sessions.OnSweep(n.presence.Release)
+	n.accounts.OnDelete(n.presence.Delete)
+	n.hub.OnReset(n.registry.Recheck)
 }
 
 // resyncSpread is over how long devices are asked to resync after the bus was away.
@@ -178,6 +196,6 @@ func (n *node) close(ctx context.Context) {
 	if err := n.groupLog.Stop(ctx); err != nil {
 		n.log.Error("group messages were still being written", "err", err)
 	}
-	_ = n.bus.Close() // nothing is left to do about it
+	_, _ = n.registry.Close(), n.bus.Close() // nothing is left to do about it
 	_ = n.db.Close()
 }

@@ -65,6 +65,7 @@ func serve(ctx context.Context, c *config.Config, out io.Writer) error {
 	defer stop()
 	go n.gateway.Run(background)
 	go n.housekeeping(background)
+	go n.presence.Run(background)
 	go n.retain(background)
 	log.Info("listening", "address", listener.Addr().String(), "version", version)
 	greet(out, c, listener.Addr().String())

@@ -9,35 +9,19 @@ import (
 	"testing"
 	"time"
 
-	"imserver/internal/account"
 	"imserver/internal/apptest"
 	"imserver/internal/command"
 	"imserver/internal/store"
 	"imserver/internal/store/storetest"
 )
 
-// presence says that whoever is in it is online.
-type presence map[int64][]string
-
-func (p presence) Online(_ context.Context, uids []int64) (map[int64][]string, error) {
-	online := map[int64][]string{}
-	for _, uid := range uids {
-		if list := p[uid]; list != nil {
-			online[uid] = list
-		}
-	}
-	return online, nil
-}
-
 // open runs fn on every engine with an app that has the account commands.
-func open(t *testing.T, fn func(t *testing.T, a *apptest.App, online presence)) {
+func open(t *testing.T, fn func(t *testing.T, a *apptest.App)) {
 	t.Helper()
 	storetest.Open(t, func(t *testing.T, db *store.DB) {
 		a := apptest.New(t, db)
-		online := presence{}
 		a.Accounts.Register(a.Table, a.Sessions)
-		a.Accounts.RegisterStatus(a.Table, online)
-		fn(t, a, online)
+		fn(t, a)
 	})
 }
 
@@ -83,7 +67,7 @@ func TestImportAndCheck(t *testing.T) {
 		{"account_check", `{"CheckItem":null}`, 70402, ""},
 		{"account_check", `{"CheckItem":[` + many(101, `{"UserID":%q}`) + `]}`, 70206, ""},
 	}
-	open(t, func(t *testing.T, a *apptest.App, _ presence) {
+	open(t, func(t *testing.T, a *apptest.App) {
 		for _, r := range rows {
 			t.Log(r.command, r.body[:min(len(r.body), 60)])
 			a.Post(t, "im_open_login_svc."+r.command, r.body).Want(t, r.code).Has(t, r.has)
@@ -102,7 +86,7 @@ func TestImportAndCheck(t *testing.T) {
 // An import that changes something is seen at once, although names are cached,
 // and told to who wants to know; one that changes nothing is not told.
 func TestImportTells(t *testing.T) {
-	open(t, func(t *testing.T, a *apptest.App, _ presence) {
+	open(t, func(t *testing.T, a *apptest.App) {
 		var told []int64
 		a.Accounts.OnChange(func(_ context.Context, uids []int64) { told = append(told, uids...) })
 		alice := a.User(t, "alice")
@@ -120,7 +104,7 @@ func TestImportTells(t *testing.T) {
 // A deleted account is gone, its devices are told, its tickets are void even
 // when the name is used again, and what is used again is a new account.
 func TestDelete(t *testing.T) {
-	open(t, func(t *testing.T, a *apptest.App, _ presence) {
+	open(t, func(t *testing.T, a *apptest.App) {
 		var removed []int64
 		a.Accounts.OnDelete(func(ctx context.Context, tx *sql.Tx, uids []int64) error {
 			removed = append(removed, uids...)
@@ -170,7 +154,7 @@ func TestDelete(t *testing.T) {
 
 // A remover that fails leaves everything as it was.
 func TestDeleteIsOneTransaction(t *testing.T) {
-	open(t, func(t *testing.T, a *apptest.App, _ presence) {
+	open(t, func(t *testing.T, a *apptest.App) {
 		alice := a.User(t, "alice")
 		a.Accounts.OnDelete(func(context.Context, *sql.Tx, []int64) error { return sql.ErrConnDone })
 		a.Post(t, "im_open_login_svc.account_delete", `{"DeleteItem":[{"UserID":"alice"}]}`).Want(t, command.CodeInternal)
@@ -186,7 +170,7 @@ func TestDeleteIsOneTransaction(t *testing.T) {
 
 // Apps do not see each other's accounts.
 func TestAppsAreApart(t *testing.T) {
-	open(t, func(t *testing.T, a *apptest.App, _ presence) {
+	open(t, func(t *testing.T, a *apptest.App) {
 		other, _, err := a.Accounts.Ensure(t.Context(), a.SDKAppID+1, "alice")
 		if err != nil {
 			t.Fatal(err)
@@ -198,23 +182,3 @@ func TestAppsAreApart(t *testing.T) {
 		}
 	})
 }
-
-func TestOnlineStatus(t *testing.T) {
-	open(t, func(t *testing.T, a *apptest.App, online presence) {
-		alice := a.User(t, "alice")
-		a.User(t, "bob")
-		online[alice.UID] = []string{"Web", "iPhone", "Web"}
-		for _, name := range []string{"openim.query_online_status", "openim.querystate"} {
-			a.Post(t, name, `{"To_Account":["bob","nobody","alice"]}`).Want(t, 0).Has(t,
-				`"QueryResult":[{"To_Account":"bob","State":"Offline","Status":"Offline"},{"To_Account":"alice","State":"Online","Status":"Online"}]`,
-				`"ErrorList":[{"To_Account":"nobody","ErrorCode":70107}]`)
-			a.Post(t, name, `{"IsNeedDetail":1,"To_Account":["alice","bob"]}`).Want(t, 0).Lacks(t, "ErrorList").Has(t,
-				`"Detail":[{"Platform":"Web","Status":"Online"},{"Platform":"iPhone","Status":"Online"}]},{"To_Account":"bob","State":"Offline","Status":"Offline"}]`)
-			a.Post(t, name, `{}`).Want(t, 90003)
-			a.Post(t, name, `{"To_Account":[`+many(500, "%q")+`]}`).Want(t, 0).Has(t, `"QueryResult":[]`)
-			a.Post(t, name, `{"To_Account":[`+many(501, "%q")+`]}`).Want(t, 90011)
-		}
-	})
-}
-
-var _ account.Presence = presence{}

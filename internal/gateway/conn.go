@@ -94,24 +94,40 @@ func (c *Conn) Device() fanout.Device {
 // Attach implements session.Terminal.
 func (c *Conn) Attach(ses *session.Session) {
 	if old := c.session.Load(); old != nil && old.Device() != ses.Device() {
-		c.Detach()
+		c.detach(false) // another user on the same socket; the login may go on elsewhere
 	}
-	c.session.Store(ses)
+	if !c.adopt(ses) {
+		return
+	}
 	c.Join(fanout.User(ses.UID))
 	// An instance's earlier socket on this node is dead or about to be: the
 	// SDK opens the new one before it closes the old (protocol 01 §11).
 	c.server.hub.Each(fanout.User(ses.UID), func(s fanout.Subscriber) {
 		if other, ok := s.(*Conn); ok && other != c && other.Device() == ses.Device() {
-			go other.replaced()
+			go other.detach(false) // without closing: the client does that itself
 		}
 	})
 }
 
-// replaced forgets the instance without closing: the client does that itself.
-func (c *Conn) replaced() { c.Detach() }
+// adopt makes the connection the device's, unless it has gone meanwhile.
+func (c *Conn) adopt(ses *session.Session) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return false
+	}
+	if old := c.session.Swap(ses); old == nil {
+		c.server.devices.Arrive(ses)
+	}
+	return true
+}
 
 // Detach implements session.Terminal.
-func (c *Conn) Detach() {
+func (c *Conn) Detach() { c.detach(true) }
+
+// detach takes the device off the connection: its login has ended, or it may
+// come back on another one.
+func (c *Conn) detach(ended bool) {
 	c.mu.Lock()
 	topics := c.topics
 	c.topics = nil
@@ -119,7 +135,11 @@ func (c *Conn) Detach() {
 	for t := range topics {
 		c.server.hub.Leave(t, c)
 	}
-	c.session.Store(nil)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if old := c.session.Swap(nil); old != nil {
+		c.server.devices.Depart(old, ended)
+	}
 }
 
 // Join subscribes the connection to a topic until Leave or Detach.
@@ -203,7 +223,7 @@ func (c *Conn) read() {
 	reason := "client"
 	defer func() {
 		c.close(reason)
-		c.Detach()
+		c.detach(false)
 		c.in.release()
 	}()
 	for {

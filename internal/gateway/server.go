@@ -42,6 +42,15 @@ type Options struct {
 	Origins      []string       // allowed Origin values; empty = any
 }
 
+// Devices is told which devices are connected to this node. It must not block:
+// a connection's lock is held.
+type Devices interface {
+	Arrive(s *session.Session)
+	// Depart is told once for every Arrive: ended when the login is over, not
+	// when the connection was lost or another one took its place.
+	Depart(s *session.Session, ended bool)
+}
+
 // Apps finds an app's settings; nil if there is no such app.
 type Apps func(sdkAppID uint32) *config.App
 
@@ -51,6 +60,7 @@ type Server struct {
 	apps     Apps
 	table    *command.Table
 	sessions *session.Service
+	devices  Devices
 	hub      *fanout.Hub
 	log      *slog.Logger
 	metrics  *metrics
@@ -66,9 +76,9 @@ type Server struct {
 }
 
 // New makes the door.
-func New(o Options, apps Apps, table *command.Table, sessions *session.Service, hub *fanout.Hub, reg prometheus.Registerer, log *slog.Logger) *Server {
+func New(o Options, apps Apps, table *command.Table, sessions *session.Service, devices Devices, hub *fanout.Hub, reg prometheus.Registerer, log *slog.Logger) *Server {
 	s := &Server{
-		opts: o, apps: apps, table: table, sessions: sessions, hub: hub, log: log, metrics: newMetrics(reg),
+		opts: o, apps: apps, table: table, sessions: sessions, devices: devices, hub: hub, log: log, metrics: newMetrics(reg),
 		replays: newReplays(), workers: newWorkers(),
 		conns: map[*Conn]struct{}{}, byAddr: map[netip.Prefix]int{},
 	}

@@ -153,6 +153,9 @@ func (s *Service) logout(ctx context.Context, call *command.Call, _ *command.Emp
 	if err := setState(ctx, s.db.Write, ses.UID, ses.Inst, stateLoggedOut); err != nil {
 		s.log.Error("logout was not recorded", "user", ses.UserID, "err", err)
 	}
+	for _, fn := range s.ends {
+		fn(ctx, ses)
+	}
 	if term, ok := call.Conn.(Terminal); ok {
 		if at := term.Session(); at != nil && at.Device() == ses.Device() {
 			term.Detach()

@@ -73,6 +73,8 @@ type Service struct {
 	// before it is answered; see OnArrive.
 	arrivals []func(ctx context.Context, call *command.Call, s *Session)
 	greeters []func(ctx context.Context, call *command.Call, s *Session) // see OnGreet
+	ends     []func(ctx context.Context, s *Session)                     // see OnEnd
+	sweeps   []func(ctx context.Context, uids []int64) error             // see OnSweep
 }
 
 // NewService makes the service.
@@ -101,6 +103,16 @@ func (s *Service) OnArrive(fn func(ctx context.Context, call *command.Call, ses 
 // traffic starts.
 func (s *Service) OnGreet(fn func(ctx context.Context, call *command.Call, ses *Session)) {
 	s.greeters = append(s.greeters, fn)
+}
+
+// OnEnd adds fn to what runs when a device has logged out, after that was
+// recorded and before it is answered. Call it before traffic starts.
+func (s *Service) OnEnd(fn func(ctx context.Context, ses *Session)) { s.ends = append(s.ends, fn) }
+
+// OnSweep adds fn to what is told of accounts that lost logins because their
+// tickets ended long ago. Call it before traffic starts.
+func (s *Service) OnSweep(fn func(ctx context.Context, uids []int64) error) {
+	s.sweeps = append(s.sweeps, fn)
 }
 
 // Ticket verifies a UserSig for a caller who names itself userID; the error

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 
 	"imserver/internal/store"
 )
@@ -52,11 +53,22 @@ func (s *Service) voidAll(ctx context.Context, uids []int64) error {
 
 // Sweep deletes login instances whose ticket ended a day ago, at most limit a
 // call; it reports how many went.
-func (s *Service) Sweep(ctx context.Context, limit int) (int64, error) {
-	res, err := s.db.Write.ExecContext(ctx, `DELETE FROM sessions WHERE (uid, inst) IN
-		(SELECT uid, inst FROM sessions WHERE expires_at < $1 LIMIT $2)`, s.now().Unix()-86400, limit)
+func (s *Service) Sweep(ctx context.Context, limit int) (int, error) {
+	uids, err := store.Collect(ctx, s.db.Write, func(rows *sql.Rows, uid *int64) error { return rows.Scan(uid) },
+		`DELETE FROM sessions WHERE (uid, inst) IN (SELECT uid, inst FROM sessions WHERE expires_at < $1 LIMIT $2) RETURNING uid`,
+		s.now().Unix()-86400, limit)
 	if err != nil {
 		return 0, fmt.Errorf("session: sweep: %w", err)
 	}
-	return res.RowsAffected()
+	count := len(uids)
+	slices.Sort(uids)
+	if uids = slices.Compact(uids); len(uids) == 0 {
+		return 0, nil
+	}
+	for _, fn := range s.sweeps {
+		if err := fn(ctx, uids); err != nil {
+			return count, err
+		}
+	}
+	return count, nil
 }

@@ -106,6 +106,12 @@ func (s *Service) announce(ctx context.Context, looks []int64, owed map[int64]bo
 		return err
 	}
 	here, gone := split(looks, online)
+	if len(here) > 0 { // whoever marks them as gone after this can see that they are not
+		if err := s.Registry.Settle(ctx); err != nil {
+			s.putBack(looks, owed)
+			return err
+		}
+	}
 	came, err := s.Registry.Mark(ctx, here, true)
 	left, err2 := s.Registry.Mark(ctx, gone, false)
 	for _, uid := range slices.Concat(came, left) {

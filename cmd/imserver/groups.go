@@ -39,8 +39,8 @@ func (n *node) wireGroups(ctx context.Context, now func() time.Time) error {
 		fanout.NewOrder(n.hub, n.groupLog.Filler(), patience, n.log)
 	}
 	n.groups = group.NewService(group.Options{DB: n.db, Accounts: n.accounts, Groups: directory, Hub: n.hub, Messages: n.groupLog, Now: now, Log: n.log})
-	n.sessions.OnArrive(func(ctx context.Context, call *command.Call, ses *session.Session) {
-		n.groups.Arrive(ctx, call, ses.UID)
+	n.sessions.OnArrive(func(ctx context.Context, call *command.Call, ses *session.Session) error {
+		return n.groups.Arrive(ctx, call, ses.UID)
 	})
 	n.messages.UseGroups(n.groupLog)
 	n.messages.UseEvents(func(ctx context.Context, call *command.Call, since int64) ([]json.RawMessage, error) {

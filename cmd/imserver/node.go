@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -42,6 +43,7 @@ type node struct {
 	log      *slog.Logger
 	metrics  *prometheus.Registry
 	db       *store.DB
+	away     atomic.Bool // the database does not answer
 	bus      bus.Bus
 	redis    redis.UniversalClient // nil without Redis
 	registry bus.Registry
@@ -63,7 +65,8 @@ func newNode(ctx context.Context, c *config.Config, log *slog.Logger) (*node, er
 	n := &node{config: c, log: log, metrics: prometheus.NewRegistry(), table: command.NewTable(), bus: bus.Local{}, registry: bus.NewLocalRegistry()}
 	n.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	var err error
-	if n.db, err = store.Open(ctx, store.Options{URL: c.DatabaseURL, Dir: c.DataDir, MaxConns: c.DatabaseConns}); err != nil {
+	if n.db, err = store.Open(ctx, store.Options{URL: c.DatabaseURL, Dir: c.DataDir, MaxConns: c.DatabaseConns,
+		OnAway: n.databaseAway}); err != nil {
 		return nil, err
 	}
 	version, err := n.db.Migrate(ctx)
@@ -76,6 +79,7 @@ func newNode(ctx context.Context, c *config.Config, log *slog.Logger) (*node, er
 			return nil, err
 		}
 	}
+	n.watchedParts()
 	if err := n.wire(ctx); err != nil {
 		return nil, err
 	}
@@ -142,7 +146,7 @@ func (n *node) wire(ctx context.Context) error {
 
 	n.rest = rest.New(restOptions(n.config), n.config.App, n.table, n.sessions, n.accounts.Number, now, n.metrics, n.log)
 	n.gateway = gateway.New(gatewayOptions(n.config), n.config.App, n.table, n.sessions, n.presence, n.hub, n.metrics, n.log)
-	n.hub.OnReset(func() { n.gateway.Resync(resyncSpread) })
+	n.hub.OnReset(n.gateway.Resync)
 	return nil
 }
 
@@ -156,9 +160,6 @@ func (n *node) wirePresence(now func() time.Time) {
 	n.accounts.OnDelete(n.presence.Delete)
 	n.hub.OnReset(n.registry.Recheck)
 }
-
-// resyncSpread is over how long devices are asked to resync after the bus was away.
-const resyncSpread = 3 * time.Second
 
 func restOptions(c *config.Config) rest.Options {
 	return rest.Options{
@@ -175,17 +176,6 @@ func gatewayOptions(c *config.Config) gateway.Options {
 		Handshake: l.HandshakeTimeout, Timeout: 10 * time.Second, PingAfter: l.PingInterval, DeadAfter: l.IdleTimeout,
 		WriteTimeout: l.WriteTimeout, Origins: c.AllowedOrigins, Proxies: c.TrustedProxies,
 	}
-}
-
-// ready reports whether the store and the bus answer.
-func (n *node) ready(ctx context.Context) error {
-	if err := n.db.Ping(ctx); err != nil {
-		return fmt.Errorf("store: %w", err)
-	}
-	if err := n.bus.Ping(ctx); err != nil {
-		return fmt.Errorf("bus: %w", err)
-	}
-	return nil
 }
 
 // close ends the parts in the order of their dependence.

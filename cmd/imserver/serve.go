@@ -112,17 +112,6 @@ func (n *node) handler() http.Handler {
 	})
 }
 
-func (n *node) serveReady(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
-	defer cancel()
-	if err := n.ready(ctx); err != nil {
-		n.log.Warn("not ready", "err", err)
-		http.Error(w, "not ready", http.StatusServiceUnavailable)
-		return
-	}
-	_, _ = io.WriteString(w, "ready\n")
-}
-
 // greet prints what to put into an SDK, when a person is likely to read it.
 func greet(out io.Writer, c *config.Config, address string) {
 	if c.Log.Format == "json" || len(c.Apps) == 0 {

@@ -45,6 +45,9 @@ type Bus interface {
 
 	// Ping reports whether the bus works now.
 	Ping(ctx context.Context) error
+	// Up is what is known without asking: false from when a connection was
+	// lost until everything is subscribed again.
+	Up() bool
 	// Close ends it.
 	Close() error
 }
@@ -69,6 +72,9 @@ func (Local) Listen(Handler, func()) {}
 
 // Ping always succeeds.
 func (Local) Ping(context.Context) error { return nil }
+
+// Up returns true.
+func (Local) Up() bool { return true }
 
 // Close does nothing.
 func (Local) Close() error { return nil }

@@ -215,12 +215,20 @@ func (b *Redis) Ping(ctx context.Context) error {
 	if err := b.client.Ping(ctx).Err(); err != nil {
 		return err
 	}
-	for _, l := range b.links {
-		if l.isDown() {
-			return ErrDown
-		}
+	if !b.Up() {
+		return ErrDown
 	}
 	return nil
+}
+
+// Up implements [Bus].
+func (b *Redis) Up() bool {
+	for _, l := range b.links {
+		if l.isDown() {
+			return false
+		}
+	}
+	return true
 }
 
 // Close implements [Bus]. What is queued is sent, for at most two seconds.

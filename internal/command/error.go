@@ -34,9 +34,22 @@ func Err(code int, info string) *Error {
 	return &Error{Code: code, Info: info}
 }
 
+// ErrHangUp, or an error that wraps it, makes a door end the connection in the
+// place of an answer: for requests whose client is better off asking again on a
+// new connection than with any code it could be given.
+var ErrHangUp = errors.New("the request was not answered")
+
 // Errf is Err with a formatted text.
 func Errf(code int, format string, args ...any) *Error {
 	return &Error{Code: code, Info: fmt.Sprintf(format, args...)}
+}
+
+// Unavailable reports whether a fault is that something the server depends on
+// does not answer: it is answered with [CodeTimeout], at once, and asking again
+// later may help. What depends on others says so by a method Unavailable.
+func Unavailable(err error) bool {
+	var u interface{ Unavailable() bool }
+	return errors.As(err, &u) && u.Unavailable()
 }
 
 // CodeOf returns the protocol code of err: 0 for nil, [CodeInternal] for

@@ -33,6 +33,7 @@ func (b *wireBus) Listen(h bus.Handler, _ func()) { b.recv = h }
 func (b *wireBus) Ping(context.Context) error     { return nil }
 func (b *wireBus) Settle(context.Context) error   { return nil }
 func (b *wireBus) Close() error                   { return nil }
+func (b *wireBus) Up() bool                       { return true }
 
 func MustHubs(t *testing.T, n int) []*fanout.Hub {
 	t.Helper()

@@ -209,7 +209,7 @@ func (c *Conn) Offer(e *fanout.Event) {
 		c.server.metrics.kicks.WithLabelValues(strconv.Itoa(int(e.KickType))).Inc()
 		go c.Detach() // not here: the hub holds its lock while it offers
 	case fanout.Resync:
-		c.enqueue(outgoing{message: wire.AppendMessage(nil, resyncDocument, c.mode)})
+		c.resync()
 	case fanout.Join:
 		c.enter(e.Joining())
 	case fanout.Leave:
@@ -294,6 +294,12 @@ func (c *Conn) check(now time.Time) {
 		c.warned = false
 	} else if !c.warned {
 		c.warned = true
-		c.enqueue(outgoing{message: wire.AppendMessage(nil, resyncDocument, c.mode)})
+		c.resync()
 	}
+}
+
+// resync makes the device log in again silently and fetch its state anew
+// (protocol 01 §12).
+func (c *Conn) resync() {
+	c.enqueue(outgoing{message: wire.AppendMessage(nil, resyncDocument, c.mode)})
 }

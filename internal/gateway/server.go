@@ -69,6 +69,7 @@ type Server struct {
 	workers  *workers
 
 	nextID   atomic.Uint64
+	resyncs  atomic.Uint64 // counts calls of Resync
 	draining atomic.Bool
 	mu       sync.Mutex
 	conns    map[*Conn]struct{}   // guarded by mu
@@ -241,20 +242,27 @@ func (s *Server) Each(fn func(c *Conn, ses *session.Session)) {
 	}
 }
 
+// resyncRate is how many devices a second are asked to resync: about what a
+// small node serves as logins beside its traffic.
+const resyncRate = 300
+
 // Resync makes every device of this node log in again silently and fetch what
-// it missed: publications of other nodes may have been lost. The devices are
-// asked over the given time, so that they do not come all at once.
-func (s *Server) Resync(over time.Duration) {
+// it missed: publications of other nodes may have been lost. They are asked one
+// after the other, so that they do not come all at once.
+func (s *Server) Resync() {
 	var conns []*Conn
 	for _, c := range s.snapshot() {
 		if c.Session() != nil {
 			conns = append(conns, c)
 		}
 	}
+	newest := s.resyncs.Add(1)
 	s.log.Warn("the bus was away, devices resync", "devices", len(conns))
 	for i, c := range conns {
-		time.AfterFunc(over*time.Duration(i)/time.Duration(len(conns)), func() {
-			c.enqueue(outgoing{message: wire.AppendMessage(nil, resyncDocument, c.mode)})
+		time.AfterFunc(time.Second*time.Duration(i)/resyncRate, func() {
+			if s.resyncs.Load() == newest { // otherwise a later call asks everybody again
+				c.resync()
+			}
 		})
 	}
 }

@@ -289,7 +289,10 @@ func (s *Service) membersNamed(ctx context.Context, p place, ids []string) (map[
 }
 
 // store hands the message to its log's writer; after the commit, in the order
-// of the log, it is published and answered.
+// of the log, it is published and answered. A repeat is published too unless
+// this node did so before: the first commit's outcome may have been lost, or
+// the node that stored it may have died. What members have had already, the
+// order of the log leaves out.
 func (s *Service) store(d *sending, done func(any, error)) {
 	m := d.message
 	s.log.Go(uint64(m.Log), &draft{Message: m, hub: d.HubID(), mentions: d.mentions, member: d.member}, func(a *draft, err error) {
@@ -302,6 +305,10 @@ func (s *Service) store(d *sending, done func(any, error)) {
 			return
 		case !a.repeated:
 			s.appended.Inc()
+		}
+		known := s.pushed.Contains(a.identity())
+		s.pushed.Add(a.identity(), struct{}{})
+		if !a.repeated || !known {
 			s.publish(d)
 		}
 		done(sendAnswer{MsgTime: m.Time, MsgSeq: m.Seq, ReadReceiptCode: d.receipt}, nil)

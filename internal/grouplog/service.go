@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/hashicorp/golang-lru/v2/expirable"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
@@ -64,9 +65,17 @@ type Service struct {
 	Options
 	log      *store.Batcher[*draft]
 	appended prometheus.Counter
+	pushed   *expirable.LRU[identity, struct{}] // messages this node has pushed
 }
 
 var _ group.Log = (*Service)(nil)
+
+// Bounds of what a node remembers of its pushes: clients re-send within
+// minutes (protocol 01 §11).
+const (
+	pushedCount = 1 << 16
+	pushedTTL   = 5 * time.Minute
+)
 
 // NewService makes the service and starts its writers.
 func NewService(ctx context.Context, o Options) (*Service, error) {
@@ -80,7 +89,7 @@ func NewService(ctx context.Context, o Options) (*Service, error) {
 		o.Writers = 2
 	}
 	f, kind := promauto.With(o.Metrics), prometheus.Labels{"kind": "group"}
-	s := &Service{Options: o, appended: f.NewCounter(prometheus.CounterOpts{Namespace: "imserver", Name: "messages_appended_total",
+	s := &Service{Options: o, pushed: expirable.NewLRU[identity, struct{}](pushedCount, nil, pushedTTL), appended: f.NewCounter(prometheus.CounterOpts{Namespace: "imserver", Name: "messages_appended_total",
 		Help: "Messages stored.", ConstLabels: kind})}
 	s.log = store.NewBatcher(store.BatchOptions{
 		Writers: o.Writers,

@@ -133,7 +133,7 @@ func (d *Door) fault(call *command.Call, err error) error {
 	if errors.As(err, new(*command.Error)) {
 		return err
 	}
-	if errors.Is(err, context.DeadlineExceeded) {
+	if errors.Is(err, context.DeadlineExceeded) || command.Unavailable(err) {
 		return command.Err(command.CodeTimeout, "")
 	}
 	var app uint32

@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"imserver/internal/command"
@@ -70,34 +71,69 @@ func (s *Service) login(ctx context.Context, call *command.Call, _ *loginRequest
 		s.hub.Publish(fanout.User(acc.UID), &fanout.Event{Kind: fanout.Kick, KickType: v.Type, NewInst: n.inst,
 			Target: fanout.Device{UID: acc.UID, Inst: v.Inst}, Item: []byte(n.class.String())})
 	}
-	return s.arrive(ctx, call, term, ses, acc.Status), nil
+	answer, err := s.arrive(ctx, call, term, ses, acc.Status)
+	if err != nil {
+		term.Detach() // the client takes itself for logged out
+	}
+	return answer, err
 }
+
+// retryLogin is the pause before a fault is tried to be got over.
+const retryLogin = 500 * time.Millisecond
 
 // relogin continues an instance on another socket, with the same keys
 // (protocol 01 §8, §12): a kicked instance is told so, a dropped one goes on.
+// A fault is not answered, because an SDK would not ask again and go on
+// without a session (protocol 01 T6): it is waited out, and what does not end
+// in time ends the connection, whereupon the SDK comes back.
 func (s *Service) relogin(ctx context.Context, call *command.Call, term Terminal) (any, error) {
+	for {
+		answer, err := s.resume(ctx, call, term)
+		var refusal *command.Error
+		if err == nil || errors.As(err, &refusal) {
+			return answer, err
+		}
+		select {
+		case <-time.After(retryLogin):
+		case <-ctx.Done():
+			return nil, fmt.Errorf("relogin: %w: %w", command.ErrHangUp, err)
+		}
+	}
+}
+
+func (s *Service) resume(ctx context.Context, call *command.Call, term Terminal) (any, error) {
 	ses := call.Session.(*Session)
 	if err := s.alive(ctx, ses); err != nil {
 		return nil, err
 	}
 	acc, err := s.accounts.ByUID(ctx, ses.UID)
-	if err != nil {
+	if errors.Is(err, command.Err(command.CodeNoAccount, "")) {
 		return nil, command.Err(command.CodeSessionOver, "the account no longer exists")
 	}
-	return s.arrive(ctx, call, term, ses, acc.Status), nil
+	if err != nil {
+		return nil, err
+	}
+	return s.arrive(ctx, call, term, ses, acc.Status)
 }
 
-func (s *Service) arrive(ctx context.Context, call *command.Call, term Terminal, ses *Session, status string) any {
+// settleTime bounds the wait for the bus.
+const settleTime = 2 * time.Second
+
+func (s *Service) arrive(ctx context.Context, call *command.Call, term Terminal, ses *Session, status string) (any, error) {
 	term.Attach(ses)
 	for _, fn := range s.arrivals {
-		fn(ctx, call, ses)
+		if err := fn(ctx, call, ses); err != nil {
+			return nil, err
+		}
 	}
 	// What other nodes publish after the answer must arrive. A bus that is
-	// away is not waited for: devices are made to resync when it is back.
-	settle, cancel := context.WithTimeout(ctx, 2*time.Second)
+	// away is not waited for: devices are made to resync when it is back. One
+	// that is slow is not waited for long: this device resyncs when it has
+	// settled.
+	settle, cancel := context.WithTimeout(ctx, settleTime)
 	defer cancel()
-	if err := s.hub.Settle(settle); err != nil {
-		s.log.Debug("the bus has not settled", "err", err)
+	if err := s.hub.Settle(settle); errors.Is(err, context.DeadlineExceeded) {
+		go s.resyncLater(ses.Device())
 	}
 	now := s.now()
 	answer := &loginAnswer{
@@ -106,14 +142,25 @@ func (s *Service) arrive(ctx context.Context, call *command.Call, term Terminal,
 		PurchaseBits: Capabilities, CustomStatus: encodeStatus(status),
 	}
 	if len(s.greeters) == 0 {
-		return answer
+		return answer, nil
 	}
 	return command.Later(func(done func(any, error)) {
 		done(answer, nil)
 		for _, fn := range s.greeters {
 			fn(context.WithoutCancel(ctx), call, ses)
 		}
-	})
+	}), nil
+}
+
+// resyncLater makes a device of this node fetch its state again when the bus
+// has settled. A bus that goes down meanwhile makes everybody do so.
+func (s *Service) resyncLater(d fanout.Device) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if err := s.hub.Settle(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+		return
+	}
+	s.hub.PublishLocal(fanout.User(d.UID), &fanout.Event{Kind: fanout.Resync, Target: d})
 }
 
 // kickedBody joins a 1002 answer (protocol 01 §12).

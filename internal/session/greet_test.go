@@ -28,7 +28,10 @@ func TestGreetFollowsTheAnswer(t *testing.T) {
 		a := apptest.New(t, db)
 		a.Sessions.Register(a.Table)
 		var order []string
-		a.Sessions.OnArrive(func(context.Context, *command.Call, *session.Session) { order = append(order, "arrive") })
+		a.Sessions.OnArrive(func(context.Context, *command.Call, *session.Session) error {
+			order = append(order, "arrive")
+			return nil
+		})
 		a.Sessions.OnGreet(func(ctx context.Context, _ *command.Call, ses *session.Session) {
 			order = append(order, "greet "+ses.UserID)
 			if ctx.Err() != nil {

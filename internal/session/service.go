@@ -71,7 +71,7 @@ type Service struct {
 	entries  *store.Gather[*entry]
 	// arrivals are told of every login and relogin after it was recorded and
 	// before it is answered; see OnArrive.
-	arrivals []func(ctx context.Context, call *command.Call, s *Session)
+	arrivals []func(ctx context.Context, call *command.Call, s *Session) error
 	greeters []func(ctx context.Context, call *command.Call, s *Session) // see OnGreet
 	ends     []func(ctx context.Context, s *Session)                     // see OnEnd
 	sweeps   []func(ctx context.Context, uids []int64) error             // see OnSweep
@@ -93,8 +93,8 @@ func (s *Service) writers() int {
 }
 
 // OnArrive adds fn to what runs when a device has logged in and its connection
-// is attached. Call it before traffic starts.
-func (s *Service) OnArrive(fn func(ctx context.Context, call *command.Call, ses *Session)) {
+// is attached; an error is the login's. Call it before traffic starts.
+func (s *Service) OnArrive(fn func(ctx context.Context, call *command.Call, ses *Session) error) {
 	s.arrivals = append(s.arrivals, fn)
 }
 

@@ -73,9 +73,14 @@ type BatchOptions struct {
 	Seconds  prometheus.Observer
 }
 
-// Flush commits a batch. It fills each item's result in place. An error means
-// that nothing of the batch is stored.
+// Flush commits a batch. It fills each item's result in place. After an error
+// nobody knows whether the batch is stored, as after any lost connection: what
+// is handed in again must be recognised. It must end when its context does.
 type Flush[T any] func(ctx context.Context, items []T) error
+
+// flushTimeout bounds a commit, so that its senders are answered before they
+// give up (protocol 01 §7).
+const flushTimeout = 8 * time.Second
 
 type pending[T any] struct {
 	item T
@@ -223,7 +228,11 @@ func (b *Batcher[T]) batch() bool {
 	}
 	b.callLocked()
 	b.mu.Unlock()
-	w.err = b.observe(len(w.items), func() error { return b.flush(b.ctx, w.items) })
+	w.err = b.observe(len(w.items), func() error {
+		ctx, cancel := context.WithTimeout(b.ctx, flushTimeout)
+		defer cancel()
+		return b.flush(ctx, w.items)
+	})
 	if len(w.items) <= small && b.unfinished.Load() == 0 {
 		w.complete()
 	} else {
@@ -235,8 +244,33 @@ func (b *Batcher[T]) batch() bool {
 	for left := mine & b.filled; left != 0; left &= left - 1 {
 		b.free += len(b.queues[bits.TrailingZeros64(left)])
 	}
+	var late outcome[T]
+	if errors.Is(w.err, context.DeadlineExceeded) {
+		late = b.refuseLocked()
+	}
 	b.mu.Unlock()
+	if len(late.items) > 0 {
+		b.unfinished.Add(1)
+		b.written <- late
+	}
 	return true
+}
+
+// refuseLocked takes out of the queues what waits behind a commit that took
+// too long: it has waited as long, and would again.
+func (b *Batcher[T]) refuseLocked() outcome[T] {
+	late := outcome[T]{err: ErrBusy}
+	for able := b.filled &^ b.taken; able != 0; able &= able - 1 {
+		stripe := bits.TrailingZeros64(able)
+		for _, p := range b.queues[stripe] {
+			late.items, late.done = append(late.items, p.item), append(late.done, p.done)
+		}
+		b.queues[stripe] = nil
+		b.filled &^= 1 << stripe
+	}
+	b.free -= len(late.items)
+	b.waiting -= len(late.items)
+	return late
 }
 
 // takeLocked removes up to a full batch from stripes that nobody has, whole

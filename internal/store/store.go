@@ -48,6 +48,9 @@ type Options struct {
 	Dir string
 	// MaxConns bounds the Postgres pool; 0 means 4 per core, at least 16.
 	MaxConns int
+	// OnAway, if set, is told when Postgres ceases to answer and when it
+	// answers again; see [ErrAway]. It must not block.
+	OnAway func(away bool)
 }
 
 // DB is an open database. Reads go to Read; every write goes through Write or
@@ -62,6 +65,7 @@ type DB struct {
 	Append *pgxpool.Pool
 
 	pool *pgxpool.Pool // under Read and Write; nil on SQLite
+	stop func()        // ends what watches over Postgres; nil on SQLite
 }
 
 // Open connects and waits up to 30 s for a Postgres that is still starting.
@@ -82,6 +86,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	cfg.MaxConns = int32(conns - writers)
 	cfg.MaxConnLifetime = time.Hour
 	cfg.ConnConfig.ConnectTimeout = 5 * time.Second
+	w := newWatch(cfg.ConnConfig)
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("store: %w", err)
@@ -104,7 +109,14 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 		return nil, err
 	}
 	db := stdlib.OpenDBFromPool(pool)
-	return &DB{Dialect: Postgres, Read: db, Write: db, Append: writing, pool: pool}, nil
+	stop := w.start(func(away bool) {
+		pool.Reset() // their connections are gone
+		writing.Reset()
+		if o.OnAway != nil {
+			o.OnAway(away)
+		}
+	})
+	return &DB{Dialect: Postgres, Read: db, Write: db, Append: writing, pool: pool, stop: stop}, nil
 }
 
 // maxAppend is how many connections the writers have: two batches of
@@ -165,6 +177,9 @@ func openSQLite(o Options) (*DB, error) {
 
 // Close closes the connections.
 func (db *DB) Close() error {
+	if db.stop != nil {
+		db.stop()
+	}
 	err := db.Read.Close()
 	if db.Write != db.Read {
 		err = errors.Join(err, db.Write.Close())

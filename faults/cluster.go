@@ -3,14 +3,18 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"log"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
+
+	"imserver/bench/loadgen"
 )
 
 const (
@@ -33,6 +37,7 @@ type node struct {
 	port           int
 	toDB, toRedis  *proxy
 	url, readiness string
+	clock          string // file that moves its clock; "" if the binary has none that can be moved
 }
 
 func newCluster(ctx context.Context, binary string, count int) (c *cluster, err error) {
@@ -49,9 +54,10 @@ func newCluster(ctx context.Context, binary string, count int) (c *cluster, err 
 	if err := os.Chmod(dir, 0o755); err != nil { // Postgres runs as somebody else
 		return c, err
 	}
-	if binary == "" {
+	own := binary == ""
+	if own {
 		binary = filepath.Join(dir, "imserver")
-		if out, err := exec.CommandContext(ctx, "go", "build", "-o", binary, "./cmd/imserver").CombinedOutput(); err != nil {
+		if out, err := exec.CommandContext(ctx, "go", "build", "-tags", "movableclock", "-o", binary, "./cmd/imserver").CombinedOutput(); err != nil {
 			return c, fmt.Errorf("build: %w: %s", err, out)
 		}
 	}
@@ -67,6 +73,10 @@ func newCluster(ctx context.Context, binary string, count int) (c *cluster, err 
 			return c, err
 		}
 		c.nodes = append(c.nodes, n)
+		if own {
+			n.clock = filepath.Join(dir, fmt.Sprintf("clock-%d", i+1))
+			n.env = append(n.env, "FAULTS_CLOCK="+n.clock)
+		}
 		if err := n.start(); err != nil {
 			return c, err
 		}
@@ -88,16 +98,13 @@ func (c *cluster) startServices(ctx context.Context) (err error) {
 	if c.postgres, err = newPostgres(filepath.Join(c.dir, "postgres"), filepath.Join(c.dir, "postgres.log"), c.pgPort); err != nil {
 		return err
 	}
-	if err := c.postgres.start(); err != nil {
-		return err
-	}
 	if c.redis, err = newRedis(filepath.Join(c.dir, "redis.log"), c.rdPort); err != nil {
 		return err
 	}
 	if err := c.redis.start(); err != nil {
 		return err
 	}
-	return awaitPostgres(ctx, c.databaseURL("127.0.0.1:"+strconv.Itoa(c.pgPort)))
+	return c.bringUp(ctx)
 }
 
 func (c *cluster) databaseURL(address string) string {
@@ -127,23 +134,40 @@ func (c *cluster) newNode(binary string, i int) (*node, error) {
 }
 
 // await waits until the node is ready.
-func (n *node) await(ctx context.Context) error {
-	client := http.Client{Timeout: 2 * time.Second}
+func (n *node) await(ctx context.Context) error { return n.says(ctx, "ready") }
+
+// says waits until the node reports a state: ready, degraded or not ready.
+func (n *node) says(ctx context.Context, state string) error {
+	client := http.Client{Timeout: 5 * time.Second}
 	err := eventually(ctx, 60*time.Second, func() error {
 		res, err := client.Get(n.readiness)
 		if err != nil {
 			return err
 		}
-		_ = res.Body.Close()
-		if res.StatusCode != http.StatusOK {
-			return fmt.Errorf("status %d", res.StatusCode)
+		defer func() { _ = res.Body.Close() }()
+		text, err := io.ReadAll(io.LimitReader(res.Body, 200))
+		if err != nil {
+			return err
+		}
+		if good := res.StatusCode == http.StatusOK; !strings.HasPrefix(string(text), state) || good == (state == "not ready") {
+			return fmt.Errorf("it answers %d %q", res.StatusCode, text)
 		}
 		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("%s is not ready: %w", n.name, err)
+		return fmt.Errorf("%s is not %s: %w", n.name, state, err)
 	}
 	return nil
+}
+
+// target is where a user's client goes first: of every two pairs the one is on
+// one node, the other on two.
+func (c *cluster) target(i int) loadgen.Target {
+	n := i / 4 // both of a pair
+	if i%4 > 1 {
+		n = i
+	}
+	return loadgen.Target{URL: c.nodes[n%len(c.nodes)].url, App: appID, Key: appKey}
 }
 
 // heal brings everything back that a fault may have left broken.
@@ -151,28 +175,26 @@ func (c *cluster) heal(ctx context.Context) error {
 	for _, n := range c.nodes {
 		n.toDB.mend()
 		n.toRedis.mend()
-	}
-	for _, p := range []*process{c.postgres, c.redis} {
-		p.signal(syscall.SIGCONT)
-		select {
-		case <-p.done:
-			if err := p.start(); err != nil {
-				return err
-			}
-		default:
+		if n.clock != "" {
+			_ = os.Remove(n.clock) // it may not be there
 		}
 	}
-	if err := awaitPostgres(ctx, c.databaseURL("127.0.0.1:"+strconv.Itoa(c.pgPort))); err != nil {
+	c.postgres.signal(syscall.SIGCONT)
+	c.redis.signal(syscall.SIGCONT)
+	if c.redis.ended() {
+		if err := c.redis.start(); err != nil {
+			return err
+		}
+	}
+	if err := c.bringUp(ctx); err != nil {
 		return err
 	}
 	for _, n := range c.nodes {
 		n.signal(syscall.SIGCONT)
-		select {
-		case <-n.done:
+		if n.ended() {
 			if err := n.start(); err != nil {
 				return err
 			}
-		default:
 		}
 		if err := n.await(ctx); err != nil {
 			return err

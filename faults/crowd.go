@@ -2,7 +2,7 @@ package main
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"log"
 	"strings"
@@ -18,6 +18,7 @@ type crowd struct {
 	cluster *cluster
 	members []*member
 	every   time.Duration
+	around  time.Duration // how long they chat before and after a fault
 	group   string
 	paused  atomic.Bool
 	refused atomic.Int64
@@ -25,14 +26,14 @@ type crowd struct {
 	running sync.WaitGroup
 }
 
-func newCrowd(ctx context.Context, c *cluster, users int, every time.Duration) (*crowd, error) {
-	users += users % 2
-	crowd := &crowd{cluster: c, every: every}
+func newCrowd(ctx context.Context, c *cluster, o options) (*crowd, error) {
+	users := o.users + o.users%2
+	crowd := &crowd{cluster: c, every: o.every, around: o.pick(2*time.Second, 500*time.Millisecond)}
 	for i := range users {
 		m := &member{crowd: crowd, index: i, name: fmt.Sprintf("user%d", i), peer: fmt.Sprintf("user%d", i^1),
-			acked: map[int64]bool{}, sent: map[int64]bool{}, received: map[int64]bool{}, lastAck: time.Now()}
+			acked: map[int64]bool{}, received: map[int64]bool{}, lastAck: time.Now()}
 		var err error
-		if m.device, err = loadgen.NewDevice(loadgen.Target{URL: c.nodes[i%len(c.nodes)].url, App: appID, Key: appKey}, m.name); err != nil {
+		if m.device, err = loadgen.NewDevice(c.target(i), m.name); err != nil {
 			return nil, err
 		}
 		crowd.members = append(crowd.members, m)
@@ -83,23 +84,45 @@ func (c *crowd) close() {
 // under runs one fault under load and checks what came of it.
 func (c *crowd) under(ctx context.Context, cl *cluster, f fault) result {
 	r := result{name: f.name}
+	c.goHome(ctx)
 	begin := time.Now()
 	since := c.mark()
 	c.paused.Store(false)
-	sleep(ctx, 2*time.Second)
-	if err := f.do(ctx, cl, c); err != nil {
-		r.skipped = "not done: " + err.Error()
+	sleep(ctx, c.around)
+	if err := f.do(ctx, cl, c); errors.Is(err, errNotHere) {
+		r.skipped = err.Error()
+	} else if err != nil {
+		r.problems = append(r.problems, err.Error())
 	}
 	if err := cl.heal(ctx); err != nil {
 		r.problems = append(r.problems, err.Error())
 		return r
 	}
 	c.await(ctx, 60*time.Second, &r)
-	sleep(ctx, 2*time.Second)
+	sleep(ctx, c.around)
 	c.paused.Store(true)
 	c.settle(ctx, &r)
 	c.check(ctx, begin, since, &r)
 	return r
+}
+
+// goHome brings everybody back to the node they began on: earlier faults have
+// driven them to others.
+func (c *crowd) goHome(ctx context.Context) {
+	for i, m := range c.members {
+		if home := c.cluster.target(i).URL; m.at() != home {
+			m.home.Store(true)
+			m.disconnect()
+		}
+	}
+	_ = eventually(ctx, 20*time.Second, func() error { // who is not back is noticed later
+		for i, m := range c.members {
+			if home := c.cluster.target(i).URL; m.at() != home {
+				return fmt.Errorf("%s is not back", m.name)
+			}
+		}
+		return nil
+	})
 }
 
 // mark begins a phase: what each member has made so far.
@@ -107,7 +130,7 @@ func (c *crowd) mark() []int64 {
 	since := make([]int64, len(c.members))
 	for i, m := range c.members {
 		m.mu.Lock()
-		since[i], m.longest, m.lastAck, m.problems = m.next, 0, time.Now(), nil
+		since[i], m.longest, m.slowest, m.lastAck, m.problems = m.next, 0, 0, time.Now(), nil
 		m.mu.Unlock()
 	}
 	return since
@@ -129,182 +152,5 @@ func (c *crowd) await(ctx context.Context, d time.Duration, r *result) {
 	})
 	if err != nil {
 		r.problems = append(r.problems, err.Error())
-	}
-}
-
-// settle waits until nothing is under way and everything acknowledged has
-// reached its receiver.
-func (c *crowd) settle(ctx context.Context, r *result) {
-	_ = eventually(ctx, 20*time.Second, func() error { // what is still missing is counted by check
-		for i, m := range c.members {
-			m.mu.Lock()
-			waiting := m.waiting != nil
-			m.mu.Unlock()
-			if n := c.unreached(i); waiting || n > 0 {
-				return fmt.Errorf("%s: %d have not arrived", m.name, n)
-			}
-		}
-		return nil
-	})
-	for i, m := range c.members {
-		if n := c.unreached(i); n > 0 {
-			r.problems = append(r.problems, fmt.Sprintf("%d acknowledged messages of %s reached %s neither by push nor by sync", n, m.peer, m.name))
-		}
-		m.mu.Lock()
-		r.problems = append(r.problems, m.problems...)
-		r.interruption = max(r.interruption, m.longest)
-		m.mu.Unlock()
-	}
-}
-
-// unreached counts one-to-one messages that the peer of member i was
-// acknowledged and i has not received.
-func (c *crowd) unreached(i int) (n int) {
-	to, from := c.members[i], c.members[i^1]
-	from.mu.Lock()
-	var acked []int64
-	for number := range from.acked {
-		if !c.toGroup(number) {
-			acked = append(acked, number)
-		}
-	}
-	from.mu.Unlock()
-	to.mu.Lock()
-	defer to.mu.Unlock()
-	for _, number := range acked {
-		if !to.received[number] {
-			n++
-		}
-	}
-	return n
-}
-
-// check compares what was acknowledged in the phase with the histories.
-func (c *crowd) check(ctx context.Context, begin time.Time, since []int64, r *result) {
-	groupSeen, err := c.groupHistory(ctx, r)
-	if err != nil {
-		r.problems = append(r.problems, "group history: "+err.Error())
-	}
-	for i, m := range c.members {
-		seen, err := m.history(ctx, begin.Add(-20*time.Second))
-		if err != nil {
-			r.problems = append(r.problems, "history: "+err.Error())
-			continue
-		}
-		for _, author := range []*member{m, c.members[i^1]} {
-			author.mu.Lock()
-			for n := since[author.index] + 1; n <= author.next; n++ {
-				id := number(author.index, n)
-				where := seen
-				if c.toGroup(n) {
-					where = groupSeen
-				}
-				if author == m {
-					r.sent++
-					if author.acked[id] {
-						r.acked++
-					}
-				}
-				switch {
-				case author.acked[id] && where[id] == 0:
-					r.lost++
-				case where[id] > 1:
-					r.twice++
-				}
-			}
-			author.mu.Unlock()
-		}
-	}
-	if n := c.refused.Swap(0); n > 0 {
-		log.Printf("%s: %d sends were answered with an error and sent again", r.name, n)
-	}
-}
-
-// page is an answer of either history command.
-type page struct {
-	Complete      int
-	LastMsgTime   int64
-	MsgKey        string
-	MsgList       []historyItem
-	RspMsgList    []historyItem
-	NextReqMsgSeq int64
-}
-
-type historyItem struct {
-	MsgSeq       int64
-	MsgTimeStamp int64
-	MsgBody      json.RawMessage
-}
-
-func (m *member) page(ctx context.Context, command string, body []byte) (p page, err error) {
-	err = eventually(ctx, 20*time.Second, func() error {
-		r, err := m.call(ctx, command, body)
-		if err != nil {
-			return err
-		}
-		if r.code != 0 {
-			return fmt.Errorf("%s: code %d", command, r.code)
-		}
-		var a struct{ Body page }
-		err = json.Unmarshal(r.doc, &a)
-		p = a.Body
-		return err
-	})
-	return p, err
-}
-
-// history reads the chat with the peer back to a time and counts each message.
-func (m *member) history(ctx context.Context, back time.Time) (map[int64]int, error) {
-	seen := map[int64]int{}
-	key, unix, newest := "", int64(0), int64(1)<<60
-	for {
-		p, err := m.page(ctx, "openim.getroammsg", fmt.Appendf(nil,
-			`{"Peer_Account":%q,"MaxCnt":100,"LastMsgTime":%d,"MsgKey":%q,"GetDirection":0,"WithRecalledMsg":1}`, m.peer, unix, key))
-		if err != nil {
-			return nil, err
-		}
-		for i := len(p.MsgList) - 1; i >= 0; i-- {
-			item := p.MsgList[i]
-			if item.MsgTimeStamp > newest {
-				m.complain("history: time %d comes before %d", item.MsgTimeStamp, newest)
-			}
-			newest = item.MsgTimeStamp
-			loadgen.Stamps(item.MsgBody, func(_, n int64) { seen[n]++ })
-		}
-		if p.Complete == 1 || p.LastMsgTime < back.Unix() {
-			return seen, nil
-		}
-		key, unix = p.MsgKey, p.LastMsgTime
-	}
-}
-
-// groupHistory reads the whole group and checks that its sequences are 1, 2,
-// 3 … without a hole.
-func (c *crowd) groupHistory(ctx context.Context, r *result) (map[int64]int, error) {
-	seen := map[int64]int{}
-	if c.group == "" {
-		return seen, nil
-	}
-	last := int64(0)
-	for at := int64(0); ; {
-		p, err := c.members[0].page(ctx, "group_open_http_svc.group_msg_get", fmt.Appendf(nil,
-			`{"GroupId":%q,"ReqMsgNumber":20,"ReqMsgSeq":%d,"WithRecalledMsg":1}`, c.group, at))
-		if err != nil {
-			return nil, err
-		}
-		for _, item := range p.RspMsgList {
-			if last != 0 && item.MsgSeq != last-1 {
-				r.problems = append(r.problems, fmt.Sprintf("group: sequence %d follows %d", last, item.MsgSeq))
-			}
-			last = item.MsgSeq
-			loadgen.Stamps(item.MsgBody, func(_, n int64) { seen[n]++ })
-		}
-		if p.NextReqMsgSeq < 1 || len(p.RspMsgList) == 0 {
-			if last > 1 {
-				r.problems = append(r.problems, fmt.Sprintf("group: the oldest sequence is %d", last))
-			}
-			return seen, nil
-		}
-		at = p.NextReqMsgSeq
 	}
 }

@@ -6,14 +6,15 @@ import (
 	"sync"
 )
 
-// proxy is a network link that can be cut: it forwards a loopback port to
-// another.
+// proxy is a network link that can be cut, with a word (sever) or without one
+// (stall): it forwards a loopback port to another.
 type proxy struct {
 	listener net.Listener
 	target   string
 
 	mu    sync.Mutex
 	cut   bool                  // guarded by mu
+	clear chan struct{}         // guarded by mu: closed while bytes pass
 	conns map[net.Conn]struct{} // guarded by mu
 }
 
@@ -22,7 +23,8 @@ func newProxy(target string) (*proxy, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &proxy{listener: l, target: target, conns: map[net.Conn]struct{}{}}
+	p := &proxy{listener: l, target: target, conns: map[net.Conn]struct{}{}, clear: make(chan struct{})}
+	close(p.clear)
 	go p.accept()
 	return p, nil
 }
@@ -53,12 +55,32 @@ func (p *proxy) forward(in net.Conn) {
 	defer p.drop(in, out)
 	done := make(chan struct{}, 2)
 	pipe := func(dst, src net.Conn) {
-		_, _ = io.Copy(dst, src) // ends when either side is gone
+		_, _ = io.Copy(dst, &held{src, p}) // ends when either side is gone
 		done <- struct{}{}
 	}
 	go pipe(in, out)
 	go pipe(out, in)
 	<-done
+}
+
+// held passes on what it reads when the link is clear.
+type held struct {
+	net.Conn
+	link *proxy
+}
+
+func (h *held) Read(b []byte) (int, error) {
+	n, err := h.Conn.Read(b)
+	h.link.pass()
+	return n, err
+}
+
+// pass waits while the link is stalled.
+func (p *proxy) pass() {
+	p.mu.Lock()
+	clear := p.clear
+	p.mu.Unlock()
+	<-clear
 }
 
 func (p *proxy) keep(conns ...net.Conn) bool {
@@ -99,13 +121,31 @@ func (p *proxy) sever() {
 	p.reset()
 }
 
+// stall swallows everything until mend, and nobody is told: what a network
+// does that loses packets.
+func (p *proxy) stall() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	select {
+	case <-p.clear:
+		p.clear = make(chan struct{})
+	default: // it is stalled already
+	}
+}
+
 func (p *proxy) mend() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.cut = false
+	select {
+	case <-p.clear:
+	default:
+		close(p.clear)
+	}
 }
 
 func (p *proxy) close() {
 	_ = p.listener.Close()
+	p.mend()
 	p.reset()
 }

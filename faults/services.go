@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"path/filepath"
 	"sort"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -37,7 +39,8 @@ func (p *process) start() error {
 	p.cmd.Env = append(os.Environ(), p.env...)
 	p.cmd.Stdout, p.cmd.Stderr = out, out
 	p.cmd.Dir = os.TempDir()
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: p.as, Pdeathsig: syscall.SIGKILL}
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, // an interrupt is ours alone
+		Credential: p.as, Pdeathsig: syscall.SIGKILL}
 	if err := p.cmd.Start(); err != nil {
 		return fmt.Errorf("%s: %w", p.name, err)
 	}
@@ -50,8 +53,24 @@ func (p *process) start() error {
 	return nil
 }
 
-// signal sends to the whole process group: Postgres has children.
-func (p *process) signal(s syscall.Signal) { _ = syscall.Kill(-p.cmd.Process.Pid, s) }
+// signal sends to the process and its children: those of Postgres have process
+// groups of their own.
+func (p *process) signal(s syscall.Signal) {
+	parent := p.cmd.Process.Pid
+	_ = syscall.Kill(parent, s) // it may have ended
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, path := range stats {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			continue // it has ended meanwhile
+		}
+		// pid (name) state ppid …; the name may hold anything.
+		fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+		if pid, err := strconv.Atoi(strings.Split(path, "/")[2]); err == nil && len(fields) > 1 && fields[1] == strconv.Itoa(parent) {
+			_ = syscall.Kill(pid, s)
+		}
+	}
+}
 
 // end sends a signal and waits up to d for the process to be gone, then kills.
 func (p *process) end(s syscall.Signal, d time.Duration) {
@@ -64,6 +83,19 @@ func (p *process) end(s syscall.Signal, d time.Duration) {
 	case <-time.After(d):
 		p.signal(syscall.SIGKILL)
 		<-p.done
+	}
+}
+
+// ended reports whether the process does not run.
+func (p *process) ended() bool {
+	if p.cmd == nil {
+		return true
+	}
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -154,14 +186,22 @@ func newRedis(log string, port int) (*process, error) {
 	return &process{name: "redis", log: log, argv: []string{path, "--port", strconv.Itoa(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"}}, nil
 }
 
-// awaitPostgres waits until the server takes statements.
-func awaitPostgres(ctx context.Context, url string) error {
-	db, err := sql.Open("pgx", url)
+// bringUp waits until Postgres takes statements, and starts it while it does
+// not run: after a kill -9 it refuses to until its last child has gone.
+func (c *cluster) bringUp(ctx context.Context) error {
+	db, err := sql.Open("pgx", c.databaseURL("127.0.0.1:"+strconv.Itoa(c.pgPort)))
 	if err != nil {
 		return err
 	}
 	defer func() { _ = db.Close() }()
-	return eventually(ctx, 60*time.Second, func() error { return db.PingContext(ctx) })
+	return eventually(ctx, 60*time.Second, func() error {
+		if p := c.postgres; p.ended() {
+			if err := p.start(); err != nil {
+				return err
+			}
+		}
+		return db.PingContext(ctx)
+	})
 }
 
 // eventually calls fn until it succeeds or d is over.

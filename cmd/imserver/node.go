@@ -113,7 +113,7 @@ func (n *node) dialBus(ctx context.Context) error {
 }
 
 func (n *node) wire(ctx context.Context) error {
-	now := time.Now
+	now := clock
 	n.hub = fanout.NewHub(n.bus, n.log)
 	n.accounts = account.NewDirectory(n.db, now)
 	n.accounts.Share(n.hub)

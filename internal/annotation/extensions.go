@@ -200,6 +200,24 @@ type ListAnswer struct {
 	ExtensionList []Extension
 }
 
+// FillSeqs gives the keys of an administrator's request their current numbers:
+// it need not know them (protocol 06 §5.2).
+func (s *Store) FillSeqs(ctx context.Context, r Ref, req *ChangeRequest) error {
+	have, err := s.List(ctx, r, 0)
+	if err != nil {
+		return err
+	}
+	for i := range req.ExtensionList {
+		e := &req.ExtensionList[i]
+		for _, old := range have.ExtensionList {
+			if e.Seq == 0 && old.Key == e.Key {
+				e.Seq = old.Seq
+			}
+		}
+	}
+	return nil
+}
+
 // List returns a message's extensions whose Seq is at least start, deleted
 // ones with an empty value.
 func (s *Store) List(ctx context.Context, r Ref, start int64) (*ListAnswer, error) {

@@ -41,10 +41,16 @@ type counterPush struct {
 }
 
 type counterInfo struct {
-	Type            int // 0 is updated
+	Type            int // counterUpdated or counterDeleted
 	GroupCounterSeq int64
 	GroupCounter    []counter
 }
+
+// What happened to counters.
+const (
+	counterUpdated = 0
+	counterDeleted = 1
+)
 
 func (r *counterRequest) check() error {
 	if r.Mode != "Set" && r.Mode != "Increase" && r.Mode != "Decrease" {
@@ -117,13 +123,43 @@ func (s *Service) updateCounters(ctx context.Context, call *command.Call, req *c
 			return fmt.Errorf("group: counters: %w", err)
 		}
 		ans.GroupCounterSeq = seq
-		out.events = append(out.events, counterPush{[1]counterInfo{{GroupCounterSeq: seq, GroupCounter: ans.GroupCounter}}})
+		out.events = append(out.events, counterPush{[1]counterInfo{{counterUpdated, seq, ans.GroupCounter}}})
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
 	return ans, nil
+}
+
+// deleteCounters is delete_group_counter: those of the named counters that
+// there are go, and members are told their last values (protocol 06 §5.6).
+func (s *Service) deleteCounters(ctx context.Context, call *command.Call, req *counterRequest) (command.Empty, error) {
+	if n := len(req.GroupCounterKeys); n == 0 || n > maxCounters {
+		return command.Empty{}, command.Errf(CodeBadParameter, "GroupCounterKeys has 1 to %d entries", maxCounters)
+	}
+	_, err := s.change(ctx, call, req.GroupId, func(tx *sql.Tx, g *Info, out *outbox) error {
+		if err := may(g, Above, SetCounters); err != nil {
+			return err
+		}
+		gone, err := store.Collect(ctx, tx, func(rows *sql.Rows, c *counter) error { return rows.Scan(&c.Key, &c.Value) },
+			`DELETE FROM group_counters WHERE gid = $1 AND name IN `+store.In(2, len(req.GroupCounterKeys))+` RETURNING name, value`,
+			store.Args(req.GroupCounterKeys, any(g.GID))...)
+		if err != nil {
+			return fmt.Errorf("group: counters: %w", err)
+		}
+		if len(gone) == 0 {
+			return nil
+		}
+		sortCounters(gone)
+		var seq int64
+		if err := tx.QueryRowContext(ctx, `UPDATE groups SET counter_seq = counter_seq + 1 WHERE gid = $1 RETURNING counter_seq`, g.GID).Scan(&seq); err != nil {
+			return fmt.Errorf("group: counters: %w", err)
+		}
+		out.events = append(out.events, counterPush{[1]counterInfo{{counterDeleted, seq, gone}}})
+		return nil
+	})
+	return command.Empty{}, err
 }
 
 // step returns a counter's next value; 10004 when it would not fit.

@@ -31,6 +31,7 @@ type createRequest struct {
 	MemberList       []memberInput
 	AppDefinedData   []KeyValue
 	SupportTopic     int
+	CreateTime       int64 // of an imported group, unix s
 }
 
 type createAnswer struct {
@@ -47,11 +48,17 @@ func (s *Service) create(ctx context.Context, call *command.Call, req *createReq
 	if err != nil {
 		return nil, err
 	}
+	g.CreatedAt = s.Now().Unix()
+	return s.found(ctx, call, req, g, s.foundingNotices)
+}
+
+// found stores a new group with its first members and tells them of it by the
+// notices that tell returns.
+func (s *Service) found(ctx context.Context, call *command.Call, req *createRequest, g *Info, tell func(act actor, g *Info, added []int64) []notice) (*createAnswer, error) {
 	owner, members, over, err := s.founders(ctx, call, req, g)
 	if err != nil {
 		return nil, err
 	}
-	g.CreatedAt = s.Now().Unix()
 	g.InfoTime, g.InfoSeq = g.CreatedAt, 1
 	if owner != nil {
 		g.Owner = owner.UID
@@ -73,7 +80,7 @@ func (s *Service) create(ctx context.Context, call *command.Call, req *createReq
 			return err
 		}
 		out.touched, out.joined = added, added
-		out.notices = s.foundingNotices(actorOf(call), g, added)
+		out.notices = tell(actorOf(call), g, added)
 		return s.keepNotices(ctx, tx, g, out.notices)
 	})
 	if err != nil {

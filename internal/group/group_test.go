@@ -52,6 +52,10 @@ func (l *memoryLog) Places(_ context.Context, gid int64) ([]fanout.Position, err
 	return []fanout.Position{{Topic: fanout.Group(gid), Log: gid, Seq: l.heads[gid]}}, nil
 }
 
+func (l *memoryLog) Before(_ context.Context, _ int64, moments []int64) (map[int64]int64, error) {
+	return map[int64]int64{moments[0]: 1}, nil
+}
+
 func (l *memoryLog) Summaries(_ context.Context, _ int64, views []group.View) (map[int64]group.Summary, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -17,6 +17,13 @@ type newcomer struct {
 	uid    int64
 	role   Role
 	custom map[string]string
+	past   *past // of an imported member
+}
+
+// past is what an imported member brings along.
+type past struct {
+	joinedAt         int64 // unix s
+	joinSeq, readSeq int64
 }
 
 // memberOf reads uid's membership inside a transaction; nil if there is none.
@@ -118,7 +125,11 @@ func (s *Service) enter(ctx context.Context, tx *sql.Tx, g *Info, people []newco
 			continue
 		}
 		added = append(added, p.uid)
-		args = append(args, g.GID, p.uid, p.role, now, head, head, receive, encodeCustom(p.custom))
+		was := past{now, head, head}
+		if p.past != nil {
+			was = *p.past
+		}
+		args = append(args, g.GID, p.uid, p.role, was.joinedAt, was.joinSeq, was.readSeq, receive, encodeCustom(p.custom))
 	}
 	if len(added) == 0 {
 		return nil, nil

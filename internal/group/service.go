@@ -24,6 +24,9 @@ type Log interface {
 	// Places returns where the logs of a group stand, its topics' included:
 	// those that have anything, with one query.
 	Places(ctx context.Context, gid int64) ([]fanout.Position, error)
+	// Before returns the last sequence of a log that was said before each of
+	// some moments (unix s), by moment, with one query.
+	Before(ctx context.Context, log int64, moments []int64) (map[int64]int64, error)
 	// Summaries returns what uid sees of the logs, with a fixed number of
 	// queries; logs without anything visible are left out.
 	Summaries(ctx context.Context, uid int64, views []View) (map[int64]Summary, error)
@@ -132,6 +135,10 @@ func (s *Service) Register(t *command.Table) {
 
 	command.Handle(t, "openim.deletemsg", command.Users, s.dropNotices)
 
+	handle(t, "delete_group_counter", command.Admins|command.Once, s.deleteCounters)
+	handle(t, "import_group", command.Admins|command.Once, s.importGroup)
+	handle(t, "import_group_member", command.Admins|command.Once, s.importMembers)
+	handle(t, "import_topic", command.Admins|command.Once, s.importTopic)
 	handle(t, "get_appid_group_list", command.Admins, s.allGroups)
 	handle(t, "get_role_in_group", command.Admins, s.roles)
 	handle(t, "forbid_send_msg", command.Admins|command.Once, s.forbid)

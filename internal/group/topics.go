@@ -22,6 +22,7 @@ type topicRequest struct {
 	Introduction    *string
 	ShutUpAllMember *string
 	MuteAllMember   *string
+	CreateTime      int64 // of an imported topic, unix s
 }
 
 func (r *topicRequest) check() error {
@@ -55,6 +56,14 @@ func withTopics(ctx context.Context, tx *sql.Tx, g *Info, act actor) error {
 // createTopic is create_topic; the creator learns of it by the notice too
 // (protocol 03 §11.1, §11.6).
 func (s *Service) createTopic(ctx context.Context, call *command.Call, req *topicRequest) (*topicAnswer, error) {
+	act := actorOf(call)
+	return s.addTopic(ctx, call, req, s.Now().Unix(), func(topic *Info) []notice {
+		return []notice{{about: topic, body: noticeBody{ReportType: noticeTopicCreated, Operator_Account: act.id}}}
+	})
+}
+
+// addTopic stores a new topic and tells of it by the notices that tell returns.
+func (s *Service) addTopic(ctx context.Context, call *command.Call, req *topicRequest, created int64, tell func(topic *Info) []notice) (*topicAnswer, error) {
 	if err := req.check(); err != nil {
 		return nil, err
 	}
@@ -74,28 +83,36 @@ func (s *Service) createTopic(ctx context.Context, call *command.Call, req *topi
 		if limit := call.App.Groups.TopicsPerCommunity; limit > 0 && n >= limit {
 			return command.Errf(CodeBadParameter, "the community has %d topics already", n)
 		}
-		now := s.Now().Unix()
-		topic = &Info{App: g.App, ID: req.TopicId, Kind: Topic, Parent: g.GID, CreatedAt: now, InfoTime: now, InfoSeq: 1, Owner: act.uid}
-		if topic.ID == "" {
-			topic.ID = newTopicID(g.ID)
-		} else if err := checkTopicID(topic.ID, g.ID); err != nil {
+		var err error
+		if topic, err = req.topic(g, act, created); err != nil {
 			return err
 		}
-		replace(&topic.Name, req.TopicName)
-		replace(&topic.FaceURL, req.FaceUrl)
-		replace(&topic.CustomText, req.CustomString)
-		replace(&topic.Notification, req.Notification)
-		replace(&topic.Introduction, req.Introduction)
 		if err := insertGroup(ctx, tx, topic, call.UID); err != nil {
 			return err
 		}
-		out.notices = append(out.notices, notice{about: topic, body: noticeBody{ReportType: noticeTopicCreated, Operator_Account: act.id}})
+		out.notices = tell(topic)
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
 	return &topicAnswer{TopicId: topic.ID}, nil
+}
+
+// topic makes the topic that the request describes.
+func (r *topicRequest) topic(g *Info, act actor, created int64) (*Info, error) {
+	t := &Info{App: g.App, ID: r.TopicId, Kind: Topic, Parent: g.GID, CreatedAt: created, InfoTime: created, InfoSeq: 1, Owner: act.uid}
+	if t.ID == "" {
+		t.ID = newTopicID(g.ID)
+	} else if err := checkTopicID(t.ID, g.ID); err != nil {
+		return nil, err
+	}
+	replace(&t.Name, r.TopicName)
+	replace(&t.FaceURL, r.FaceUrl)
+	replace(&t.CustomText, r.CustomString)
+	replace(&t.Notification, r.Notification)
+	replace(&t.Introduction, r.Introduction)
+	return t, nil
 }
 
 type destroyedTopic struct {

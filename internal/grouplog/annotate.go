@@ -65,6 +65,11 @@ func (s *Service) setExtensions(ctx context.Context, call *command.Call, req *se
 	if m.Flags&FlagExtensions == 0 || !call.App.MessageExtensions {
 		return nil, command.Err(annotation.CodeNoExtensions, "the message was sent without extensions")
 	}
+	if call.Kind == command.Admins {
+		if err := s.Annotations.FillSeqs(ctx, refOf(m), &req.ChangeRequest); err != nil {
+			return nil, err
+		}
+	}
 	ans, err := s.Annotations.Change(ctx, refOf(m), &req.ChangeRequest)
 	if err != nil {
 		return nil, err

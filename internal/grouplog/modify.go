@@ -7,6 +7,7 @@ import (
 
 	"imserver/internal/command"
 	"imserver/internal/fanout"
+	"imserver/internal/group"
 	"imserver/internal/message"
 	"imserver/internal/wire"
 )
@@ -31,6 +32,36 @@ type modifyState struct {
 // modify changes a message for everybody. A caller whose version is stale gets
 // 20027 with the current state.
 func (s *Service) modify(ctx context.Context, call *command.Call, req *modifyRequest) (*modifyState, error) {
+	return s.rewrite(ctx, call, req, func(m *Message) error {
+		if m == nil {
+			return command.Err(codeModifyNone, "the message to modify does not exist")
+		}
+		if m.Version != req.MsgVersion {
+			return &command.Error{Code: codeModifyRace, Info: "somebody else modified the message meanwhile", Body: m.state()}
+		}
+		return nil
+	})
+}
+
+// adminModify is modify_group_msg of an administrator, whatever the version
+// (protocol 06 §5.2).
+func (s *Service) adminModify(ctx context.Context, call *command.Call, req *modifyRequest) (command.Empty, error) {
+	if (len(req.MsgBody) == 0 || string(req.MsgBody) == "null") && req.CloudCustomData == nil {
+		return command.Empty{}, command.Err(group.CodeBadParameter, "MsgBody or CloudCustomData is needed")
+	}
+	_, err := s.rewrite(ctx, call, req, func(m *Message) error {
+		if m == nil {
+			return command.Err(codeNotFound, "the message to modify does not exist")
+		}
+		return nil
+	})
+	return command.Empty{}, err
+}
+
+// rewrite gives a message the content of the request as its next version, if
+// allowed agrees, and tells the members. allowed gets nil for a message that
+// is not there or cannot be modified.
+func (s *Service) rewrite(ctx context.Context, call *command.Call, req *modifyRequest, allowed func(*Message) error) (*modifyState, error) {
 	v, err := s.see(ctx, call, req.GroupId, req.TopicId)
 	if err != nil {
 		return nil, err
@@ -45,11 +76,11 @@ func (s *Service) modify(ctx context.Context, call *command.Call, req *modifyReq
 			return err
 		}
 		if len(list) == 0 || list[0].Flags&(FlagTip|FlagRecalled) != 0 {
-			return command.Err(codeModifyNone, "the message to modify does not exist")
+			return allowed(nil)
 		}
 		m = list[0]
-		if m.Version != req.MsgVersion {
-			return &command.Error{Code: codeModifyRace, Info: "somebody else modified the message meanwhile", Body: m.state()}
+		if err := allowed(&m); err != nil {
+			return err
 		}
 		if err := req.apply(&m, call.App.MessageBytes); err != nil {
 			return err

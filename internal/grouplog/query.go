@@ -95,8 +95,12 @@ func (s *Service) view(ctx context.Context, app *config.App, p place, uid int64)
 	return v, nil
 }
 
-// see is place and view for a caller.
+// see is place and view for a caller: a member's, or all of it for an
+// administrator.
 func (s *Service) see(ctx context.Context, call *command.Call, groupID, topicID string) (view, error) {
+	if call.Kind == command.Admins {
+		return s.overview(ctx, call, groupID, topicID)
+	}
 	p, err := s.place(ctx, call.App.SDKAppID, groupID, topicID)
 	if err != nil {
 		return view{}, err

@@ -18,9 +18,10 @@ import (
 
 // receiptRequest names messages (protocol 02 §11.2, §11.3).
 type receiptRequest struct {
-	GroupId    string //nolint:revive // the protocol's spelling
-	TopicId    string //nolint:revive
-	MsgSeqList []seqEntry
+	GroupId      string //nolint:revive // the protocol's spelling
+	TopicId      string //nolint:revive
+	MsgSeqList   []seqEntry
+	From_Account string //nolint:revive // of an administrator: the member who has read
 }
 
 type receiptResult struct {
@@ -38,7 +39,7 @@ func (s *Service) withReceipts(ctx context.Context, call *command.Call, req *rec
 	if len(req.MsgSeqList) == 0 || len(req.MsgSeqList) > maxPage {
 		return view{}, nil, nil, command.Errf(group.CodeBadParameter, "MsgSeqList must have 1 to %d entries", maxPage)
 	}
-	v, err := s.see(ctx, call, req.GroupId, req.TopicId)
+	v, err := s.seeAs(ctx, call, req)
 	if err != nil {
 		return v, nil, nil, err
 	}
@@ -61,9 +62,28 @@ func (s *Service) withReceipts(ctx context.Context, call *command.Call, req *rec
 	return v, list, codes, nil
 }
 
+// seeAs is see, or the view of the member that an administrator acts for.
+func (s *Service) seeAs(ctx context.Context, call *command.Call, req *receiptRequest) (view, error) {
+	if call.Kind != command.Admins || req.From_Account == "" {
+		return s.see(ctx, call, req.GroupId, req.TopicId)
+	}
+	member, err := s.Accounts.Lookup(ctx, call.App.SDKAppID, req.From_Account)
+	if err != nil {
+		return view{}, command.Err(group.CodeUnknownUser, "From_Account does not exist")
+	}
+	p, err := s.place(ctx, call.App.SDKAppID, req.GroupId, req.TopicId)
+	if err != nil {
+		return view{}, err
+	}
+	return s.view(ctx, call.App, p, member.UID)
+}
+
 // sendReceipts is group_msg_receipt: the caller has read these messages; their
 // senders are told (protocol 02 §11.2, §11.4).
 func (s *Service) sendReceipts(ctx context.Context, call *command.Call, req *receiptRequest) (*receiptSent, error) {
+	if call.Kind == command.Admins && req.From_Account == "" {
+		return nil, command.Err(group.CodeBadParameter, "From_Account is missing")
+	}
 	v, list, codes, err := s.withReceipts(ctx, call, req)
 	if err != nil {
 		return nil, err
@@ -72,11 +92,11 @@ func (s *Service) sendReceipts(ctx context.Context, call *command.Call, req *rec
 	for _, seq := range seqsOf(req.MsgSeqList) {
 		ans.MsgSeqList = append(ans.MsgSeqList, receiptResult{seq, codes[seq]})
 	}
-	list = slices.DeleteFunc(list, func(m Message) bool { return m.Sender == call.UID })
+	list = slices.DeleteFunc(list, func(m Message) bool { return m.Sender == v.uid })
 	if len(list) == 0 {
 		return ans, nil
 	}
-	news, err := s.addReceipts(ctx, v.GID, call.UID, list)
+	news, err := s.addReceipts(ctx, v.GID, v.uid, list)
 	if err != nil || len(news) == 0 {
 		return ans, err
 	}
@@ -188,6 +208,7 @@ type receiptDetailRequest struct {
 	Filter  int             // lite's name of it
 	Cursor  json.RawMessage // "" or what the last page gave
 	Num     int
+	Count   int // REST's name of it
 }
 
 type readAccount struct {
@@ -200,8 +221,10 @@ type unreadAccount struct {
 }
 
 type receiptDetailAnswer struct {
+	MsgSeq     int64
 	Cursor     string
 	IsFinish   int
+	IsFinished int // the newer spelling (protocol 06 §3)
 	ReadList   []readAccount
 	UnreadList []unreadAccount
 }
@@ -222,7 +245,7 @@ func (s *Service) receiptMembers(ctx context.Context, call *command.Call, req *r
 			return nil, command.Err(group.CodeBadParameter, "Cursor is not one of this list")
 		}
 	}
-	num := min(max(req.Num, 1), maxPage)
+	num := min(max(req.Num, req.Count, 1), 2*maxPage)
 	type row struct{ uid, at int64 }
 	query := `SELECT uid, at FROM group_receipts WHERE log = $1 AND seq = $2 AND uid > $3 ORDER BY uid LIMIT $4`
 	args := []any{v.GID, req.MsgSeq, after, num + 1}
@@ -236,10 +259,10 @@ func (s *Service) receiptMembers(ctx context.Context, call *command.Call, req *r
 	if err != nil {
 		return nil, fmt.Errorf("grouplog: receipt members: %w", err)
 	}
-	ans := &receiptDetailAnswer{IsFinish: 1, ReadList: []readAccount{}, UnreadList: []unreadAccount{}}
+	ans := &receiptDetailAnswer{MsgSeq: req.MsgSeq, IsFinish: 1, IsFinished: 1, ReadList: []readAccount{}, UnreadList: []unreadAccount{}}
 	if len(rows) > num {
 		rows = rows[:num]
-		ans.IsFinish, ans.Cursor = 0, strconv.FormatInt(rows[num-1].uid, 10)
+		ans.IsFinish, ans.IsFinished, ans.Cursor = 0, 0, strconv.FormatInt(rows[num-1].uid, 10)
 	}
 	uids := make([]int64, 0, len(rows))
 	for _, r := range rows {

@@ -113,6 +113,7 @@ func handle[Req, Ans any](t *command.Table, name string, access command.Access, 
 
 // Register adds the commands to the table.
 func (s *Service) Register(t *command.Table) {
+	const both = command.Users | command.Admins
 	handle(t, "send_group_msg", command.Users|command.Ordered, s.send)
 	handle(t, "send_group_msg", command.Admins, s.adminSend)
 	handle(t, "group_msg_get", command.Users, s.history)
@@ -123,17 +124,22 @@ func (s *Service) Register(t *command.Table) {
 	handle(t, "delete_group_ramble_msg_by_seq", command.Users, s.remove)
 	handle(t, "batch_get_group_notify", command.Users, s.recalls)
 	handle(t, "get_group_notify", command.Users, s.recallsOfOne)
-	handle(t, "group_msg_receipt", command.Users, s.sendReceipts)
-	handle(t, "get_group_msg_receipt", command.Users, s.receipts)
-	handle(t, "get_group_msg_receipt_detail", command.Users, s.receiptMembers)
+	handle(t, "group_msg_receipt", both, s.sendReceipts)
+	handle(t, "get_group_msg_receipt", both, s.receipts)
+	handle(t, "get_group_msg_receipt_detail", both, s.receiptMembers)
 	handle(t, "get_group_msg_receipts_by_users", command.Users, s.receiptsOf)
 	handle(t, "pin_message", command.Users, s.pin)
 	handle(t, "unpin_message", command.Users, s.unpin)
 	handle(t, "get_pinned_messages", command.Users, s.pinned)
 	command.Handle(t, "openim.modify_group_msg", command.Users, s.modify)
+	command.Handle(t, "openim.modify_group_msg", command.Admins, s.adminModify)
+	handle(t, "import_group_msg", command.Admins|command.Once, s.importMessages)
+	handle(t, "delete_group_msg_by_sender", command.Admins, s.recallSilently)
+	handle(t, "clear_group_msg", command.Admins, s.clearForAll)
+	handle(t, "set_unread_msg_num", command.Admins, s.setUnread)
 	const ext = "openim_msg_ext_http_svc."
-	command.Handle(t, ext+"group_set_key_values", command.Users|command.Once, s.setExtensions)
-	command.Handle(t, ext+"group_get_key_values", command.Users, s.extensions)
+	command.Handle(t, ext+"group_set_key_values", both|command.Once, s.setExtensions)
+	command.Handle(t, ext+"group_get_key_values", both, s.extensions)
 	command.Handle(t, ext+"group_reaction_add", command.Users|command.Once, s.react)
 	command.Handle(t, ext+"group_reaction_del", command.Users|command.Once, s.unreact)
 	command.Handle(t, ext+"group_reaction_multi_stat", command.Users, s.reactions)

@@ -210,6 +210,26 @@ func (s *Service) Places(ctx context.Context, gid int64) ([]fanout.Position, err
 	return filler{s}.Heads(ctx, []fanout.Topic{fanout.Group(gid)})
 }
 
+// Before implements group.Log.
+func (s *Service) Before(ctx context.Context, log int64, moments []int64) (map[int64]int64, error) {
+	views := make([]group.View, len(moments))
+	for i, m := range moments {
+		views[i] = group.View{Log: log, First: m}
+	}
+	type row struct{ moment, seq int64 }
+	rows, err := store.Collect(ctx, s.DB.Read, func(rows *sql.Rows, r *row) error { return rows.Scan(&r.moment, &r.seq) },
+		`SELECT v.first, COALESCE((SELECT m.seq FROM group_messages m WHERE m.log = v.log AND m.time < v.first ORDER BY m.seq DESC LIMIT 1), 0)
+		FROM `+viewRows(s.DB.Dialect, 1)+` v`, viewArgs(views))
+	if err != nil {
+		return nil, fmt.Errorf("grouplog: before: %w", err)
+	}
+	out := make(map[int64]int64, len(rows))
+	for _, r := range rows {
+		out[r.moment] = r.seq
+	}
+	return out, nil
+}
+
 // Heads and Fill make a Service the fan-out's Filler; see Filler.
 type filler struct{ *Service }
 

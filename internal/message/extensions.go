@@ -107,7 +107,7 @@ func (s *Service) setExtensions(ctx context.Context, call *command.Call, req *se
 		return nil, command.Err(annotation.CodeNoExtensions, "the message was sent without extensions")
 	}
 	if call.Kind == command.Admins {
-		if err := s.fillSeqs(ctx, t, &req.ChangeRequest); err != nil {
+		if err := s.Annotations.FillSeqs(ctx, t.ref(), &req.ChangeRequest); err != nil {
 			return nil, err
 		}
 	}
@@ -119,24 +119,6 @@ func (s *Service) setExtensions(ctx context.Context, call *command.Call, req *se
 		s.tellBoth(t.Message, annotation.ExtensionEvent(t.extensionInfo(), ans), device(call))
 	}
 	return ans, nil
-}
-
-// fillSeqs gives an administrator's keys their current numbers: it need not
-// know them (protocol 06 §5.2).
-func (s *Service) fillSeqs(ctx context.Context, t *target, req *annotation.ChangeRequest) error {
-	have, err := s.Annotations.List(ctx, t.ref(), 0)
-	if err != nil {
-		return err
-	}
-	for i := range req.ExtensionList {
-		e := &req.ExtensionList[i]
-		for _, old := range have.ExtensionList {
-			if e.Seq == 0 && old.Key == e.Key {
-				e.Seq = old.Seq
-			}
-		}
-	}
-	return nil
 }
 
 func (t *target) extensionInfo() annotation.Message {

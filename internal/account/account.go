@@ -111,6 +111,12 @@ func (d *Directory) forget(uid int64) {
 
 const columns = `uid, app, user_id, nick, avatar, void_before, status`
 
+// byNames finds accounts of an app on Postgres, each by the index: a condition
+// on a list would do as a filter over the whole app.
+const byNames = `SELECT found.* FROM unnest($2::text[]) AS name(user_id)
+	CROSS JOIN LATERAL (SELECT a.uid, a.app, a.user_id, a.nick, a.avatar, a.void_before, a.status
+	FROM accounts a WHERE a.app = $1 AND a.user_id = name.user_id LIMIT 1) AS found`
+
 func scan(rows *sql.Rows, a *Account) error {
 	return rows.Scan(&a.UID, &a.App, &a.UserID, &a.Nick, &a.Avatar, &a.VoidBefore, &a.Status)
 }
@@ -153,7 +159,7 @@ func (d *Directory) answer(ctx context.Context, list []*question) error {
 		byApp[q.app] = append(byApp[q.app], q.userID)
 	}
 	for app, ids := range byApp {
-		found, err := d.LookupAll(ctx, app, store.Padded(ids))
+		found, err := d.LookupAll(ctx, app, ids)
 		if err != nil {
 			return err
 		}
@@ -181,8 +187,12 @@ func (d *Directory) LookupAll(ctx context.Context, app uint32, userIDs []string)
 	for len(missing) > 0 {
 		part := missing[:min(len(missing), 500)]
 		missing = missing[len(part):]
-		list, err := store.Collect(ctx, d.db.Read, scan, `SELECT `+columns+` FROM accounts WHERE app = $1 AND user_id IN `+
-			store.In(2, len(part)), store.Args(part, any(app))...)
+		query, args := byNames, []any{app, part}
+		if d.db.Dialect == store.SQLite {
+			part = store.Padded(part)
+			query, args = `SELECT `+columns+` FROM accounts WHERE app = $1 AND user_id IN `+store.In(2, len(part)), store.Args(part, any(app))
+		}
+		list, err := store.Collect(ctx, d.db.Lists, scan, query, args...)
 		if err != nil {
 			return nil, fmt.Errorf("account: lookup: %w", err)
 		}
@@ -227,8 +237,8 @@ func (d *Directory) ByUIDs(ctx context.Context, uids []int64) (map[int64]*Accoun
 	for len(missing) > 0 {
 		part := missing[:min(len(missing), 500)]
 		missing = missing[len(part):]
-		list, err := store.Collect(ctx, d.db.Read, scan, `SELECT `+columns+` FROM accounts WHERE uid IN `+
-			store.In(1, len(part)), store.Args(part)...)
+		among, args := store.Among(d.db, 1, part)
+		list, err := store.Collect(ctx, d.db.Lists, scan, `SELECT `+columns+` FROM accounts WHERE uid `+among, args...)
 		if err != nil {
 			return nil, fmt.Errorf("account: lookup: %w", err)
 		}

@@ -68,11 +68,11 @@ type Service struct {
 // NewService makes the service over its sources.
 func NewService(db *store.DB, accounts *account.Directory, hub *fanout.Hub, now func() time.Time, sources ...Source) *Service {
 	s := &Service{db: db, accounts: accounts, hub: hub, sources: sources, now: now}
-	s.states = store.NewLookup(db, `SELECT uid, `+stateColumns+` FROM conversation_states WHERE uid IN %s`,
+	s.states = store.NewLookup(db, `SELECT uid, `+stateColumns+` FROM conversation_states WHERE uid %s`,
 		func(rows *sql.Rows, uid *int64, st *state) error {
 			return rows.Scan(uid, &st.kind, &st.target, &st.pinnedAt, &st.marks, &st.custom)
 		})
-	s.names = store.NewLookup(db, `SELECT uid, id, name FROM conversation_groups WHERE uid IN %s ORDER BY id`,
+	s.names = store.NewLookup(db, `SELECT uid, id, name FROM conversation_groups WHERE uid %s ORDER BY id`,
 		func(rows *sql.Rows, uid *int64, g *group) error { return rows.Scan(uid, &g.id, &g.name) })
 	return s
 }

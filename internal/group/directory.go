@@ -29,6 +29,8 @@ type Directory struct {
 	// changes counts what was forgotten, by shard of gid: a reader whose
 	// query overlapped a change does not keep what it read.
 	changes [256]atomic.Uint64
+
+	notices *store.Each[string] // see Missed
 }
 
 type nameKey struct {
@@ -54,7 +56,8 @@ func NewDirectory(db *store.DB, hub *fanout.Hub) *Directory {
 	d := &Directory{db: db, hub: hub,
 		byName:  expirable.NewLRU[nameKey, *Info](groupCache, nil, groupTTL),
 		byGID:   expirable.NewLRU[int64, *Info](groupCache, nil, groupTTL),
-		members: expirable.NewLRU[memberKey, *Member](memberCache, nil, memberTTL)}
+		members: expirable.NewLRU[memberKey, *Member](memberCache, nil, memberTTL),
+		notices: store.NewEach(db, 1, noticesQuery, func(row store.Row, item *string) error { return row.Scan(item) })}
 	hub.Hear(changedTopic, d.drop)
 	hub.OnReset(func() {
 		for i := range d.changes {

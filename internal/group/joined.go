@@ -24,6 +24,39 @@ type joinedRequest struct {
 	NeedAppDefineData int
 }
 
+// Which groups of the user $1 a list holds: all but communities, communities
+// without topics, and those with.
+const (
+	joinedGroups  = `m.uid = $1 AND g.kind <> 4`
+	joinedPlain   = `m.uid = $1 AND g.kind = 4 AND g.support_topic = 0`
+	joinedTopical = `m.uid = $1 AND g.kind = 4 AND g.support_topic = 1`
+)
+
+const joinedFrom = ` FROM group_members m JOIN groups g ON g.gid = m.gid WHERE `
+
+// joinedRow is a group and what its member has of it.
+type joinedRow struct {
+	info Info
+	row
+}
+
+func scanJoined(from store.Row, r *joinedRow) error {
+	return scanInfo(from.Scan, &r.info, &r.Role, &r.JoinedAt, &r.Receive, &r.readSeq)
+}
+
+func joinedQuery(where string) string {
+	return `SELECT ` + infoColumns + `, m.role, m.joined_at, m.recv_opt, m.read_seq` + joinedFrom + where + ` ORDER BY m.gid LIMIT $2 OFFSET $3`
+}
+
+// joinedRows reads a page of groups. Users who log in at the same time share
+// the query; an administrator's condition may be any.
+func (s *Service) joinedRows(ctx context.Context, where string, uid int64, limit, offset int) ([]joinedRow, error) {
+	if e := s.lists[where]; e != nil {
+		return e.Of(ctx, []int64{uid}, limit, offset)
+	}
+	return store.Collect(ctx, s.DB.Read, func(rows *sql.Rows, r *joinedRow) error { return scanJoined(rows, r) }, joinedQuery(where), uid, limit, offset)
+}
+
 type joinedAnswer struct {
 	TotalCount  int
 	GroupIdList []json.RawMessage
@@ -38,11 +71,11 @@ const (
 
 // joined is get_joined_group_list. The service name alone tells whether
 // communities or the other groups are meant, and SupportTopic which
-// communities (protocol 03 §4.1): four queries whatever the number.
+// communities (protocol 03 §4.1): a fixed number of queries whatever the number.
 func (s *Service) joined(ctx context.Context, call *command.Call, req *joinedRequest) (*joinedAnswer, error) {
 	uid, userID := call.UID, call.UserID
 	limit := maxJoinedPage
-	where := `m.uid = $1 AND g.kind <> 4`
+	where := joinedGroups
 	if call.Kind == command.Admins {
 		a, err := s.Accounts.Lookup(ctx, call.App.SDKAppID, req.Member_Account)
 		if err != nil {
@@ -56,28 +89,24 @@ func (s *Service) joined(ctx context.Context, call *command.Call, req *joinedReq
 		if !call.App.Community {
 			return nil, command.Err(CodeCommunityOff, "the app has no communities")
 		}
-		where = `m.uid = $1 AND g.kind = 4 AND g.support_topic = ` + [2]string{"0", "1"}[min(max(req.SupportTopic, 0), 1)]
+		where = [2]string{joinedPlain, joinedTopical}[min(max(req.SupportTopic, 0), 1)]
 	}
 	if req.Limit > 0 && req.Limit < limit {
 		limit = req.Limit
 	}
-	from := ` FROM group_members m JOIN groups g ON g.gid = m.gid WHERE ` + where
-	ans := &joinedAnswer{GroupIdList: []json.RawMessage{}}
-	if err := s.DB.Read.QueryRowContext(ctx, `SELECT count(*)`+from, uid).Scan(&ans.TotalCount); err != nil {
-		return nil, fmt.Errorf("group: joined list: %w", err)
-	}
-	if ans.TotalCount == 0 {
-		return ans, nil
-	}
-	type joinedRow struct {
-		info Info
-		row
-	}
-	list, err := store.Collect(ctx, s.DB.Read, func(rows *sql.Rows, r *joinedRow) error {
-		return scanInfo(rows.Scan, &r.info, &r.Role, &r.JoinedAt, &r.Receive, &r.readSeq)
-	}, `SELECT `+infoColumns+`, m.role, m.joined_at, m.recv_opt, m.read_seq`+from+` ORDER BY m.gid LIMIT $2 OFFSET $3`, uid, limit, max(req.Offset, 0))
+	list, err := s.joinedRows(ctx, where, uid, limit, max(req.Offset, 0))
 	if err != nil {
 		return nil, fmt.Errorf("group: joined list: %w", err)
+	}
+	ans := &joinedAnswer{TotalCount: max(req.Offset, 0) + len(list), GroupIdList: []json.RawMessage{}}
+	if len(list) == limit || len(list) == 0 && req.Offset > 0 { // there may be others
+		err := s.DB.Read.QueryRowContext(ctx, `SELECT count(*)`+joinedFrom+where, uid).Scan(&ans.TotalCount)
+		if err != nil {
+			return nil, fmt.Errorf("group: joined list: %w", err)
+		}
+	}
+	if len(list) == 0 {
+		return ans, nil
 	}
 	groups := make([]*Info, len(list))
 	for i := range list {

@@ -3,7 +3,6 @@ package group
 import (
 	"cmp"
 	"context"
-	"database/sql"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -20,18 +19,24 @@ const lastRecalled = 2
 // Kind implements conversation.Source.
 func (s *Service) Kind() int { return conversation.Group }
 
+// listedRow is a group and what its member keeps of it.
+type listedRow struct {
+	info                        Info
+	join, read, cleared, hidden int64
+	receive                     Receive
+}
+
+func scanListed(row store.Row, m *listedRow) error {
+	return scanInfo(row.Scan, &m.info, &m.join, &m.read, &m.cleared, &m.hidden, &m.receive)
+}
+
+const listedQuery = `SELECT ` + infoColumns + `, m.join_seq, m.read_seq, m.cleared_seq, m.hidden_seq, m.recv_opt FROM group_members m JOIN groups g ON g.gid = m.gid
+	WHERE m.uid = $1 AND g.support_topic = 0 ORDER BY m.gid`
+
 // Conversations implements conversation.Source for groups: the memberships and
 // the logs' summaries, a fixed number of queries whatever the number of groups.
 func (s *Service) Conversations(ctx context.Context, call *command.Call, w conversation.Window) ([]conversation.Item, error) {
-	type membership struct {
-		info                        Info
-		join, read, cleared, hidden int64
-		receive                     Receive
-	}
-	list, err := store.Collect(ctx, s.DB.Read, func(rows *sql.Rows, m *membership) error {
-		return scanInfo(rows.Scan, &m.info, &m.join, &m.read, &m.cleared, &m.hidden, &m.receive)
-	}, `SELECT `+infoColumns+`, m.join_seq, m.read_seq, m.cleared_seq, m.hidden_seq, m.recv_opt FROM group_members m JOIN groups g ON g.gid = m.gid
-		WHERE m.uid = $1 AND g.support_topic = 0 ORDER BY m.gid`, w.UID)
+	list, err := s.memberOf.Of(ctx, []int64{w.UID})
 	if err != nil {
 		return nil, fmt.Errorf("group: conversations: %w", err)
 	}

@@ -128,13 +128,14 @@ const (
 	noticesTail = `]}`
 )
 
+const noticesQuery = `SELECT item FROM group_notices WHERE uid = $1 AND created_at >= $2 ORDER BY created_at DESC, seq LIMIT $3`
+
 // Missed returns the notices kept for uid since a unix second, the newest
 // missedLimit of them, oldest first (protocol 03 §3.4). They are one event
 // item, or none: the SDK asks for the applications once for every item, and
 // throws where nobody can catch it when it has asked too often.
 func (d *Directory) Missed(ctx context.Context, uid, since int64) ([]json.RawMessage, error) {
-	list, err := store.Collect(ctx, d.db.Read, func(rows *sql.Rows, item *string) error { return rows.Scan(item) },
-		`SELECT item FROM group_notices WHERE uid = $1 AND created_at >= $2 ORDER BY created_at DESC, seq LIMIT $3`, uid, since, missedLimit)
+	list, err := d.notices.Of(ctx, []int64{uid}, since, missedLimit)
 	if err != nil || len(list) == 0 {
 		if err != nil {
 			err = fmt.Errorf("group: notices: %w", err)

@@ -72,12 +72,21 @@ type Options struct {
 type Service struct {
 	Options
 	memberships *store.Lookup[int64] // the gids of an account's groups
+	// What many ask for at once when they log in: the groups in the list of
+	// conversations, and the joined groups, by the condition on them.
+	memberOf *store.Each[listedRow]
+	lists    map[string]*store.Each[joinedRow]
 }
 
 // NewService makes the service.
 func NewService(o Options) *Service {
-	return &Service{Options: o, memberships: store.NewLookup(o.DB, `SELECT uid, gid FROM group_members WHERE uid IN %s`,
-		func(rows *sql.Rows, uid, gid *int64) error { return rows.Scan(uid, gid) })}
+	s := &Service{Options: o, memberships: store.NewLookup(o.DB, `SELECT uid, gid FROM group_members WHERE uid %s`,
+		func(rows *sql.Rows, uid, gid *int64) error { return rows.Scan(uid, gid) }),
+		memberOf: store.NewEach(o.DB, 1, listedQuery, scanListed), lists: map[string]*store.Each[joinedRow]{}}
+	for _, where := range []string{joinedGroups, joinedPlain, joinedTopical} {
+		s.lists[where] = store.NewEach(o.DB, 1, joinedQuery(where), scanJoined)
+	}
+	return s
 }
 
 // services are the two names under which every command is known: that of

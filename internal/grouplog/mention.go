@@ -105,25 +105,30 @@ type atRow struct {
 // notDropped leaves out what the user $1 has done away with.
 const notDropped = ` AND NOT EXISTS (SELECT 1 FROM group_at_dropped x WHERE x.uid = $1 AND x.seq = a.seq AND x.random = a.random)`
 
-func scanAt(rows *sql.Rows, r *atRow) error {
-	return rows.Scan(&r.log, &r.seq, &r.uid, &r.sender, &r.random, &r.at)
+func scanAt(row store.Row, r *atRow) error {
+	return row.Scan(&r.log, &r.seq, &r.uid, &r.sender, &r.random, &r.at)
 }
+
+// atFields are read by scanAt.
+const atFields = `SELECT a.log, a.seq, a.uid, a.sender, a.random, a.at `
+
+// missedQuery finds the newest unread mentions of $1.
+const missedQuery = atFields + `FROM group_at a LEFT JOIN group_members m ON m.gid = a.log AND m.uid = $1
+	LEFT JOIN topic_members t ON t.tid = a.log AND t.uid = $1
+	WHERE a.uid = $1 AND a.at >= $2 AND a.seq > COALESCE(m.read_seq, t.read_seq, 0)` + notDropped + `
+	UNION ` + atFields + `FROM group_members m CROSS JOIN group_at a
+	WHERE m.uid = $1 AND a.log = m.gid AND a.seq > m.read_seq AND a.seq > m.join_seq AND a.uid = 0 AND a.at >= $2 AND a.sender <> $1` + notDropped + `
+	UNION ` + atFields + `FROM group_members m CROSS JOIN group_logs l CROSS JOIN group_at a LEFT JOIN topic_members t ON t.tid = a.log AND t.uid = $1
+	WHERE m.uid = $1 AND l.hub = m.gid AND l.hub <> l.log AND a.log = l.log AND a.uid = 0 AND a.at >= $2 AND a.at >= m.joined_at
+	AND a.sender <> $1 AND a.seq > COALESCE(t.read_seq, 0)` + notDropped + `
+	ORDER BY 6 DESC, 2 DESC LIMIT $3`
 
 // Missed returns the event items of the newest unread mentions of a user since
 // a unix second, at most 100, oldest first, for openim.getmsg (protocol 02
 // §13.1). Those of everybody are found by the groups that the user is in:
 // CROSS JOIN makes SQLite keep that order.
 func (s *Service) Missed(ctx context.Context, call *command.Call, since int64) ([]json.RawMessage, error) {
-	const fields = `SELECT a.log, a.seq, a.uid, a.sender, a.random, a.at `
-	rows, err := store.Collect(ctx, s.DB.Read, scanAt, fields+`FROM group_at a LEFT JOIN group_members m ON m.gid = a.log AND m.uid = $1
-		LEFT JOIN topic_members t ON t.tid = a.log AND t.uid = $1
-		WHERE a.uid = $1 AND a.at >= $2 AND a.seq > COALESCE(m.read_seq, t.read_seq, 0)`+notDropped+`
-		UNION `+fields+`FROM group_members m CROSS JOIN group_at a
-		WHERE m.uid = $1 AND a.log = m.gid AND a.seq > m.read_seq AND a.seq > m.join_seq AND a.uid = 0 AND a.at >= $2 AND a.sender <> $1`+notDropped+`
-		UNION `+fields+`FROM group_members m CROSS JOIN group_logs l CROSS JOIN group_at a LEFT JOIN topic_members t ON t.tid = a.log AND t.uid = $1
-		WHERE m.uid = $1 AND l.hub = m.gid AND l.hub <> l.log AND a.log = l.log AND a.uid = 0 AND a.at >= $2 AND a.at >= m.joined_at
-		AND a.sender <> $1 AND a.seq > COALESCE(t.read_seq, 0)`+notDropped+`
-		ORDER BY 6 DESC, 2 DESC LIMIT $3`, call.UID, max(since, s.low(call.App)), maxMissed)
+	rows, err := s.missed.Of(ctx, []int64{call.UID}, max(since, s.low(call.App)), maxMissed)
 	if err != nil {
 		return nil, fmt.Errorf("grouplog: mentions: %w", err)
 	}
@@ -180,7 +185,7 @@ func (s *Service) DropMentions(ctx context.Context, uid int64, list [][2]int64) 
 // mentionsOf returns the AtInfoList of each log for a viewer: unread mentions,
 // oldest first (protocol 03 §4.1, §11.4).
 func (s *Service) mentionsOf(ctx context.Context, uid int64, views []group.View) (map[int64]json.RawMessage, error) {
-	rows, err := store.Collect(ctx, s.DB.Read, scanAt, `SELECT a.log, a.seq, a.uid, a.sender, a.random, a.at FROM `+viewRows(s.DB.Dialect, 2)+` v
+	rows, err := store.Collect(ctx, s.DB.Read, func(rows *sql.Rows, r *atRow) error { return scanAt(rows, r) }, `SELECT a.log, a.seq, a.uid, a.sender, a.random, a.at FROM `+viewRows(s.DB.Dialect, 2)+` v
 		JOIN group_at a ON a.log = v.log AND a.seq > v.seen AND a.seq >= v.first
 		WHERE (a.uid = $1 OR a.uid = 0) AND a.sender <> $1`+notDropped+` ORDER BY a.log, a.seq, a.uid DESC LIMIT 1000`, uid, viewArgs(views))
 	if err != nil || len(rows) == 0 {

@@ -64,6 +64,7 @@ type Options struct {
 type Service struct {
 	Options
 	log      *store.Batcher[*draft]
+	missed   *store.Each[atRow] // see Missed
 	appended prometheus.Counter
 	pushed   *expirable.LRU[identity, struct{}] // messages this node has pushed
 }
@@ -91,6 +92,7 @@ func NewService(ctx context.Context, o Options) (*Service, error) {
 	f, kind := promauto.With(o.Metrics), prometheus.Labels{"kind": "group"}
 	s := &Service{Options: o, pushed: expirable.NewLRU[identity, struct{}](pushedCount, nil, pushedTTL), appended: f.NewCounter(prometheus.CounterOpts{Namespace: "imserver", Name: "messages_appended_total",
 		Help: "Messages stored.", ConstLabels: kind})}
+	s.missed = store.NewEach(o.DB, 1, missedQuery, scanAt)
 	s.log = store.NewBatcher(store.BatchOptions{
 		Writers: o.Writers,
 		Sizes: f.NewHistogram(prometheus.HistogramOpts{Namespace: "imserver", Name: "append_batch_size",

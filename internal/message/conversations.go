@@ -2,7 +2,6 @@ package message
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 
 	"imserver/internal/account"
@@ -27,18 +26,22 @@ const listed = ` WHERE c.uid = $1 AND p.last_seq > c.hidden_seq AND p.last_seq >
 		AND (m.flags & 32 = 0 OR m.sender = c.uid)))
 	ORDER BY p.last_seq DESC, c.peer LIMIT $4`
 
+// chat is a row of the list of conversations.
+type chat struct {
+	peer, last, peerRead int64
+	opt                  int
+}
+
+func scanChat(row store.Row, c *chat) error { return row.Scan(&c.peer, &c.last, &c.opt, &c.peerRead) }
+
+const chatsQuery = `SELECT c.peer, p.last_seq, c.recv_opt, COALESCE((SELECT o.read_seq FROM c2c_members o WHERE o.uid = c.peer AND o.peer = c.uid), 0)
+	FROM c2c_members c` + asPair + listed
+
 // Conversations implements conversation.Source for one-to-one chats: two
 // queries whatever their number, and one for accounts that are not cached.
 func (s *Service) Conversations(ctx context.Context, call *command.Call, w conversation.Window) ([]conversation.Item, error) {
 	low := floor(s.Now(), call.App.Retention)
-	type row struct {
-		peer, last, peerRead int64
-		opt                  int
-	}
-	rows, err := store.Collect(ctx, s.DB.Read, func(rows *sql.Rows, r *row) error {
-		return rows.Scan(&r.peer, &r.last, &r.opt, &r.peerRead)
-	}, `SELECT c.peer, p.last_seq, c.recv_opt, COALESCE((SELECT o.read_seq FROM c2c_members o WHERE o.uid = c.peer AND o.peer = c.uid), 0)
-		FROM c2c_members c`+asPair+listed, w.UID, low, until(w.Until), w.Limit)
+	rows, err := s.chats.Of(ctx, []int64{w.UID}, low, until(w.Until), w.Limit)
 	if err != nil {
 		return nil, fmt.Errorf("message: conversations: %w", err)
 	}

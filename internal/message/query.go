@@ -11,9 +11,11 @@ import (
 const columns = `m.lo, m.hi, m.seq, m.sender, m.msg_seq, m.random, m.client_time, m.flags, m.version, m.changed_at, m.receipt_at,
 	m.revoker, m.reason, m.body, m.cloud`
 
-func scanMessage(rows *sql.Rows, m *Message) error {
+func scanMessage(rows *sql.Rows, m *Message) error { return scanRow(rows, m) }
+
+func scanRow(row store.Row, m *Message) error {
 	var lo, hi int64
-	err := rows.Scan(&lo, &hi, &m.Seq, &m.From, &m.MsgSeq, &m.Random, &m.ClientTime, &m.Flags, &m.Version, &m.ChangedAt, &m.ReceiptAt,
+	err := row.Scan(&lo, &hi, &m.Seq, &m.From, &m.MsgSeq, &m.Random, &m.ClientTime, &m.Flags, &m.Version, &m.ChangedAt, &m.ReceiptAt,
 		&m.Revoker, &m.Reason, &m.Body, &m.Cloud)
 	m.To = lo
 	if m.From == lo {

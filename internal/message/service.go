@@ -69,6 +69,8 @@ type Options struct {
 type Service struct {
 	Options
 	log      *store.Batcher[*draft]
+	unreads  *store.Each[Message] // what many ask at once when they log in
+	chats    *store.Each[chat]
 	groups   Groups // nil while there are none
 	events   []Events
 	appended prometheus.Counter
@@ -89,6 +91,8 @@ func NewService(ctx context.Context, o Options) (*Service, error) {
 	f := promauto.With(o.Metrics)
 	s := &Service{Options: o, pushed: expirable.NewLRU[identity, struct{}](pushedCount, nil, pushedTTL), appended: f.NewCounter(prometheus.CounterOpts{Namespace: "imserver", Name: "messages_appended_total",
 		Help: "Messages stored.", ConstLabels: prometheus.Labels{"kind": "c2c"}})}
+	s.unreads = store.NewEach(o.DB, 1, unreadQuery, scanRow)
+	s.chats = store.NewEach(o.DB, 1, chatsQuery, scanChat)
 	s.log = store.NewBatcher(store.BatchOptions{
 		Writers: o.Writers,
 		Sizes: f.NewHistogram(prometheus.HistogramOpts{Namespace: "imserver", Name: "append_batch_size",

@@ -189,11 +189,14 @@ func (s *Service) since(ctx context.Context, uid, position int64, limit int) ([]
 	return list, nil
 }
 
+// unreadQuery finds the newest unread messages of $1.
+const unreadQuery = `SELECT ` + columns + myPairs +
+	`WHERE c.uid = $1 AND p.last_seq > c.read_seq AND m.seq > c.read_seq AND m.seq > c.hidden_seq AND m.seq >= $2 AND m.sender = c.peer` + notHidden +
+	` ORDER BY m.seq DESC LIMIT $3`
+
 // unread returns the newest limit unread messages of uid, ascending.
 func (s *Service) unread(ctx context.Context, uid, low int64, limit int) ([]Message, error) {
-	list, err := store.Collect(ctx, s.DB.Read, scanMessage, `SELECT `+columns+myPairs+
-		`WHERE c.uid = $1 AND p.last_seq > c.read_seq AND m.seq > c.read_seq AND m.seq > c.hidden_seq AND m.seq >= $2 AND m.sender = c.peer`+notHidden+
-		` ORDER BY m.seq DESC LIMIT $3`, uid, low, limit)
+	list, err := s.unreads.Of(ctx, []int64{uid}, low, limit)
 	if err != nil {
 		return nil, fmt.Errorf("message: sync: %w", err)
 	}

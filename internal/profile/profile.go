@@ -40,7 +40,7 @@ type Service struct {
 
 // NewService makes the service; friends may be nil.
 func NewService(db *store.DB, accounts *account.Directory, hub *fanout.Hub, apps func(sdkAppID uint32) *config.App, friends Friends, log *slog.Logger) *Service {
-	own := store.NewLookup(db, `SELECT `+columns+` FROM accounts WHERE uid IN %s`, func(rows *sql.Rows, uid *int64, r *record) error {
+	own := store.NewLookup(db, `SELECT `+columns+` FROM accounts WHERE uid %s`, func(rows *sql.Rows, uid *int64, r *record) error {
 		err := scan(rows, r)
 		*uid = r.uid
 		return err

@@ -99,11 +99,12 @@ func (s *Service) members(ctx context.Context, tx *sql.Tx, entries []*entry) (ma
 		uids[i] = e.uid
 	}
 	slices.Sort(uids)
-	uids = store.Padded(slices.Compact(uids))
+	uids = slices.Compact(uids)
+	among, args := store.Among(s.db, 1, uids)
 	members := make(map[int64]*member, len(uids))
 	type account struct{ uid, void int64 }
 	accounts, err := store.Collect(ctx, tx, func(rows *sql.Rows, a *account) error { return rows.Scan(&a.uid, &a.void) },
-		`SELECT uid, void_before FROM accounts WHERE uid IN `+store.In(1, len(uids))+` ORDER BY uid`+s.db.ForUpdate(), store.Args(uids)...)
+		`SELECT uid, void_before FROM accounts WHERE uid `+among+` ORDER BY uid`+s.db.ForUpdate(), args...)
 	if err != nil {
 		return nil, err
 	}
@@ -115,8 +116,8 @@ func (s *Service) members(ctx context.Context, tx *sql.Tx, entries []*entry) (ma
 		Instance
 	}
 	live, err := store.Collect(ctx, tx, func(rows *sql.Rows, r *row) error { return rows.Scan(&r.uid, &r.Inst, &r.Class) },
-		`SELECT uid, inst, class FROM sessions WHERE state = 0 AND expires_at > $1 AND uid IN `+store.In(2, len(uids))+` ORDER BY uid, created_at, inst`,
-		store.Args(uids, any(s.now().Unix()))...)
+		fmt.Sprintf(`SELECT uid, inst, class FROM sessions WHERE state = 0 AND uid %s AND expires_at > $%d ORDER BY uid, created_at, inst`, among, len(args)+1),
+		append(args, s.now().Unix())...)
 	if err != nil {
 		return nil, err
 	}

@@ -69,6 +69,7 @@ type Service struct {
 	now      func() time.Time
 	log      *slog.Logger
 	entries  *store.Gather[*entry]
+	states   *store.Each[int]
 	// arrivals are told of every login and relogin after it was recorded and
 	// before it is answered; see OnArrive.
 	arrivals []func(ctx context.Context, call *command.Call, s *Session) error
@@ -80,6 +81,7 @@ type Service struct {
 // NewService makes the service.
 func NewService(db *store.DB, accounts *account.Directory, hub *fanout.Hub, now func() time.Time, log *slog.Logger) *Service {
 	s := &Service{db: db, accounts: accounts, hub: hub, now: now, log: log}
+	s.states = store.NewEach(db, 2, stateQuery, func(row store.Row, state *int) error { return row.Scan(state) })
 	s.entries = store.NewGather(maxEntries, s.writers(), s.admit)
 	return s
 }

@@ -3,7 +3,6 @@ package session
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -21,16 +20,18 @@ func setState(ctx context.Context, q store.Querier, uid int64, inst uint32, stat
 	return err
 }
 
+const stateQuery = `SELECT state FROM sessions WHERE uid = $1 AND inst = $2`
+
 // state returns the state of a login instance; ok is false when it is unknown.
 func (s *Service) state(ctx context.Context, uid int64, inst uint32) (state int, ok bool, err error) {
-	err = s.db.Read.QueryRowContext(ctx, `SELECT state FROM sessions WHERE uid = $1 AND inst = $2`, uid, inst).Scan(&state)
-	if errors.Is(err, sql.ErrNoRows) {
-		return 0, false, nil
-	}
+	found, err := s.states.Of(ctx, []int64{uid, int64(inst)})
 	if err != nil {
 		return 0, false, fmt.Errorf("session: state: %w", err)
 	}
-	return state, true, nil
+	if len(found) == 0 {
+		return 0, false, nil
+	}
+	return found[0], true, nil
 }
 
 // voidAll ends every login of accounts and makes the tickets issued until now

@@ -21,8 +21,8 @@ type wanted[T any] struct {
 // maxLookup is how many accounts one query reads.
 const maxLookup = 128
 
-// NewLookup makes a Lookup. query has one %s in the place of the list of
-// accounts, as in "… WHERE uid IN %s"; scan tells whose a row is.
+// NewLookup makes a Lookup. query has one %s in the place of the condition on
+// the accounts, as in "… WHERE uid %s"; scan tells whose a row is.
 func NewLookup[T any](db *DB, query string, scan func(rows *sql.Rows, uid *int64, v *T) error) *Lookup[T] {
 	type row struct {
 		uid int64
@@ -37,9 +37,9 @@ func NewLookup[T any](db *DB, query string, scan func(rows *sql.Rows, uid *int64
 			}
 			asked[w.uid] = append(asked[w.uid], w)
 		}
-		uids = Padded(uids)
-		found, err := Collect(ctx, db.Read, func(rows *sql.Rows, r *row) error { return scan(rows, &r.uid, &r.v) },
-			fmt.Sprintf(query, In(1, len(uids))), Args(uids)...)
+		condition, args := Among(db, 1, uids)
+		found, err := Collect(ctx, db.Lists, func(rows *sql.Rows, r *row) error { return scan(rows, &r.uid, &r.v) },
+			fmt.Sprintf(query, condition), args...)
 		if err != nil {
 			return err
 		}

@@ -61,11 +61,15 @@ type DB struct {
 	Read    *sql.DB
 	Write   *sql.DB
 	// Append are native Postgres connections for the statements of the
-	// group-commit writers; nil on SQLite. See openAppend.
+	// group-commit writers; nil on SQLite. See openPlanned.
 	Append *pgxpool.Pool
 
-	pool *pgxpool.Pool // under Read and Write; nil on SQLite
-	stop func()        // ends what watches over Postgres; nil on SQLite
+	// Lists are connections for queries about a list, see [DB.Among]; on
+	// SQLite Read. Their statements are planned once, see openPlanned.
+	Lists *sql.DB
+
+	pools []*pgxpool.Pool // under all of these; none on SQLite
+	stop  func()          // ends what watches over Postgres; nil on SQLite
 }
 
 // Open connects and waits up to 30 s for a Postgres that is still starting.
@@ -82,8 +86,8 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	if conns == 0 {
 		conns = max(16, 4*runtime.NumCPU())
 	}
-	writers := min(maxAppend, conns/2)
-	cfg.MaxConns = int32(conns - writers)
+	writers, lists := max(1, min(conns/4, maxPlanned)), min(conns/4, maxPlanned)
+	cfg.MaxConns = int32(conns - writers - lists)
 	cfg.MaxConnLifetime = time.Hour
 	cfg.ConnConfig.ConnectTimeout = 5 * time.Second
 	w := newWatch(cfg.ConnConfig)
@@ -103,31 +107,37 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 		}
 		time.Sleep(250 * time.Millisecond)
 	}
-	writing, err := openAppend(ctx, cfg, writers)
-	if err != nil {
-		pool.Close()
-		return nil, err
+	db := &DB{Dialect: Postgres, Read: stdlib.OpenDBFromPool(pool), pools: []*pgxpool.Pool{pool}}
+	db.Write, db.Lists = db.Read, db.Read
+	if db.Append, err = db.openPlanned(ctx, cfg, writers); err == nil && lists > 0 {
+		var listing *pgxpool.Pool
+		if listing, err = db.openPlanned(ctx, cfg, lists); err == nil {
+			db.Lists = stdlib.OpenDBFromPool(listing)
+		}
 	}
-	db := stdlib.OpenDBFromPool(pool)
-	stop := w.start(func(away bool) {
-		pool.Reset() // their connections are gone
-		writing.Reset()
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	db.stop = w.start(func(away bool) {
+		for _, p := range db.pools {
+			p.Reset() // their connections are gone
+		}
 		if o.OnAway != nil {
 			o.OnAway(away)
 		}
 	})
-	return &DB{Dialect: Postgres, Read: db, Write: db, Append: writing, pool: pool, stop: stop}, nil
+	return db, nil
 }
 
-// maxAppend is how many connections the writers have: two batches of
-// one-to-one messages and two of groups are under way at most.
-const maxAppend = 4
+// maxPlanned is how many connections the writers have, and the lists: two
+// batches of one-to-one messages and two of groups are under way at most.
+const maxPlanned = 4
 
-// openAppend opens the writers' connections. Their few statements take arrays
-// of every length, and Postgres would plan them anew for each batch, which
-// costs more than a small batch's rows do. So each is planned once, and without
-// statistics to go by: by index and by nested loop, which is right at any size.
-func openAppend(ctx context.Context, cfg *pgxpool.Config, conns int) (*pgxpool.Pool, error) {
+// openPlanned opens connections for a few statements that take arrays of every
+// length. Postgres would plan them anew each time, which costs more than a
+// small batch's rows do. So each is planned once, and without statistics to go
+// by: by index and by nested loop, which is right at any size.
+func (db *DB) openPlanned(ctx context.Context, cfg *pgxpool.Config, conns int) (*pgxpool.Pool, error) {
 	cfg = cfg.Copy()
 	cfg.MaxConns = int32(conns)
 	cfg.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
@@ -138,6 +148,7 @@ func openAppend(ctx context.Context, cfg *pgxpool.Config, conns int) (*pgxpool.P
 	if err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}
+	db.pools = append(db.pools, pool)
 	return pool, nil
 }
 
@@ -172,7 +183,7 @@ func openSQLite(o Options) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &DB{Dialect: SQLite, Read: read, Write: write}, nil
+	return &DB{Dialect: SQLite, Read: read, Write: write, Lists: read}, nil
 }
 
 // Close closes the connections.
@@ -184,9 +195,11 @@ func (db *DB) Close() error {
 	if db.Write != db.Read {
 		err = errors.Join(err, db.Write.Close())
 	}
-	if db.pool != nil {
-		db.Append.Close()
-		db.pool.Close()
+	if db.Lists != db.Read {
+		err = errors.Join(err, db.Lists.Close())
+	}
+	for _, pool := range db.pools {
+		pool.Close()
 	}
 	return err
 }
@@ -259,6 +272,18 @@ func Args[T any](list []T, leading ...any) []any {
 		args = append(args, v)
 	}
 	return args
+}
+
+// Among returns a condition that a column is in the list, "IN (…)" or
+// "= ANY (…)", to stand behind its name, and its arguments, the first of which
+// is $first. On Postgres the statement is the same for every length of the
+// list, on SQLite for some lengths, see Padded. The list must not be empty.
+func Among[T any](db *DB, first int, list []T) (condition string, args []any) {
+	if db.Dialect == Postgres {
+		return fmt.Sprintf("= ANY ($%d)", first), []any{list}
+	}
+	list = Padded(list)
+	return "IN " + In(first, len(list)), Args(list)
 }
 
 // Querier is what queries need: *sql.DB or *sql.Tx.

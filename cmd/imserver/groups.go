@@ -10,6 +10,7 @@ import (
 	"imserver/internal/fanout"
 	"imserver/internal/group"
 	"imserver/internal/grouplog"
+	"imserver/internal/liveroom"
 	"imserver/internal/ratelimit"
 	"imserver/internal/session"
 )
@@ -38,7 +39,16 @@ func (n *node) wireGroups(ctx context.Context, now func() time.Time) error {
 	if n.redis != nil {
 		fanout.NewOrder(n.hub, n.groupLog.Filler(), patience, n.log)
 	}
-	n.groups = group.NewService(group.Options{DB: n.db, Accounts: n.accounts, Groups: directory, Hub: n.hub, Messages: n.groupLog, Now: now, Log: n.log})
+	n.rooms = liveroom.New(liveroom.Options{DB: n.db, Accounts: n.accounts, Groups: directory, Hub: n.hub, Ledger: n.ledger(now), Limiter: limiter,
+		Apps: n.config.App, Now: now, Log: n.log, Metrics: n.metrics})
+	n.groupLog.Rooms = n.rooms
+	n.groups = group.NewService(group.Options{DB: n.db, Accounts: n.accounts, Groups: directory, Hub: n.hub, Messages: n.groupLog, Rooms: n.rooms,
+		Now: now, Log: n.log})
+	n.sessions.OnGreet(func(ctx context.Context, call *command.Call, ses *session.Session) {
+		if call.Kind == command.Users { // on another socket than before
+			n.rooms.Resume(ctx, call.App, ses.Device(), call.Conn)
+		}
+	})
 	n.sessions.OnArrive(func(ctx context.Context, call *command.Call, ses *session.Session) error {
 		return n.groups.Arrive(ctx, call, ses.UID)
 	})
@@ -49,5 +59,14 @@ func (n *node) wireGroups(ctx context.Context, now func() time.Time) error {
 	n.messages.UseEvents(n.groupLog.Missed)
 	n.groups.Register(n.table)
 	n.groupLog.Register(n.table)
+	n.rooms.Register(n.table)
 	return nil
+}
+
+// ledger is what this node shares with others of live rooms.
+func (n *node) ledger(now func() time.Time) liveroom.Ledger {
+	if n.redis == nil {
+		return liveroom.NewLocal(now)
+	}
+	return liveroom.NewRedis(n.redis, liveroom.RedisOptions{Log: n.log})
 }

@@ -26,6 +26,7 @@ import (
 	"imserver/internal/group"
 	"imserver/internal/grouplog"
 	"imserver/internal/language"
+	"imserver/internal/liveroom"
 	"imserver/internal/message"
 	"imserver/internal/presence"
 	"imserver/internal/profile"
@@ -56,6 +57,7 @@ type node struct {
 	notes    *annotation.Store
 	groups   *group.Service
 	groupLog *grouplog.Service
+	rooms    *liveroom.Service
 	gateway  *gateway.Server
 	rest     *rest.Door
 }
@@ -168,10 +170,14 @@ func restOptions(c *config.Config) rest.Options {
 	}
 }
 
+// maxStream bounds the live-room events waiting for one connection, in bytes:
+// some seconds of a busy room.
+const maxStream = 256 << 10
+
 func gatewayOptions(c *config.Config) gateway.Options {
 	l := c.Limits
 	return gateway.Options{
-		MaxFrame: l.FrameBytes, MaxQueue: l.QueueBytes, MaxInflight: l.CommandConcurrency,
+		MaxFrame: l.FrameBytes, MaxQueue: l.QueueBytes, MaxStream: min(l.QueueBytes/2, maxStream), MaxInflight: l.CommandConcurrency,
 		CommandRate: float64(l.CommandRate), CommandBurst: l.CommandBurst, PerAddress: l.ConnectionsPerIP,
 		Handshake: l.HandshakeTimeout, Timeout: 10 * time.Second, PingAfter: l.PingInterval, DeadAfter: l.IdleTimeout,
 		WriteTimeout: l.WriteTimeout, Origins: c.AllowedOrigins, Proxies: c.TrustedProxies,

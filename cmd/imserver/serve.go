@@ -64,6 +64,7 @@ func serve(ctx context.Context, c *config.Config, out io.Writer) error {
 	background, stop := context.WithCancel(context.Background())
 	defer stop()
 	go n.gateway.Run(background)
+	go n.rooms.Run(background)
 	go n.housekeeping(background)
 	go n.presence.Run(background)
 	go n.retain(background)

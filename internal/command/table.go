@@ -15,7 +15,7 @@ import (
 )
 
 // Access says who may call a command; values combine with |.
-type Access uint8
+type Access uint16
 
 // Kinds of callers (protocol 01 §4, 06 §1), and how a command is run.
 const (
@@ -40,6 +40,10 @@ const (
 	// them again when events were queued for the asking connection meanwhile.
 	// They must not change anything.
 	Snapshot
+	// Held commands may wait for seconds before they answer: they do not count
+	// among those that a connection may have in flight, and a connection that
+	// is to be closed does not wait for them.
+	Held
 
 	callers = Users | Admins | Anonymous | Tickets
 )

@@ -59,6 +59,12 @@ type Event struct {
 	// (a community's topics have one each and share its hub topic); Seq 0
 	// means that the event stands outside the order. See Order.
 	Log, Seq int64
+	// Room, when not 0, is the live room that the event belongs to: a connection
+	// that cannot keep up loses the oldest such events and is not closed for
+	// it. Item may then be several event items, separated by commas: Items of
+	// them, up to Place in the room. They do not cross nodes.
+	Room, Place int64
+	Items       int
 	// Apart says that no list a client can ask for shows what the event tells,
 	// so an answer read before it is not out of date. It does not cross nodes.
 	Apart bool

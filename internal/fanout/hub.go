@@ -5,6 +5,7 @@ import (
 	"hash/maphash"
 	"log/slog"
 	"strconv"
+	"strings"
 	"sync"
 
 	"imserver/internal/bus"
@@ -52,8 +53,9 @@ type Hub struct {
 	seed   maphash.Seed
 	shards [shardCount]hubShard
 	resets []func()
-	notes  map[Topic]func(payload []byte) // filled before traffic starts
-	order  *Order                         // nil: no other node exists, and events come in order by themselves
+	notes  map[Topic]func(payload []byte)   // filled before traffic starts
+	rooms  func(room int64, payload []byte) // what nodes say of live rooms; filled before traffic starts
+	order  *Order                           // nil: no other node exists, and events come in order by themselves
 }
 
 type hubShard struct {
@@ -225,6 +227,11 @@ func (h *Hub) Hear(t Topic, fn func(payload []byte)) {
 	h.bus.Subscribe(string(t))
 }
 
+// HearRooms makes fn hear what other nodes Tell on the topics of live rooms
+// that have a subscriber here, in the order that each node told it; fn must
+// not block. Call it before traffic starts.
+func (h *Hub) HearRooms(fn func(room int64, payload []byte)) { h.rooms = fn }
+
 // Tell sends a note to the other nodes that hear t.
 func (h *Hub) Tell(t Topic, payload []byte) { h.bus.Publish(string(t), payload) }
 
@@ -242,6 +249,12 @@ func (h *Hub) Settle(ctx context.Context) error {
 func (h *Hub) receive(topic string, payload []byte) {
 	if fn := h.notes[Topic(topic)]; fn != nil {
 		fn(payload)
+		return
+	}
+	if h.rooms != nil && strings.HasPrefix(topic, "r") {
+		if room, err := strconv.ParseInt(topic[1:], 10, 64); err == nil {
+			h.rooms(room, payload)
+		}
 		return
 	}
 	e, err := decode(payload)

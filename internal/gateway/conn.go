@@ -44,6 +44,8 @@ type Conn struct {
 	closed   bool       // guarded by mu
 	closing  bool       // guarded by mu: close when nothing is in flight any more
 	inflight int        // guarded by mu
+	held     int        // guarded by mu: commands that wait for news
+	stream   *stream    // guarded by mu: events of live rooms; nil until there was one
 	ordered  []request  // guarded by mu: waiting for the ordered runner
 	running  bool       // guarded by mu: the ordered runner is running
 	room     *sync.Cond // on mu: inflight fell
@@ -203,6 +205,10 @@ func (c *Conn) Leave(t fanout.Topic) {
 func (c *Conn) Offer(e *fanout.Event) {
 	switch e.Kind {
 	case fanout.Push:
+		if e.Room != 0 {
+			c.enqueueStream(e)
+			return
+		}
 		c.enqueue(outgoing{event: e})
 	case fanout.Kick:
 		c.enqueue(outgoing{message: wire.AppendMessage(nil, kickDocument(e), c.mode)})
@@ -250,6 +256,7 @@ func (c *Conn) close(reason string) {
 	}
 	c.closed = true
 	c.out, c.outBytes = nil, 0
+	c.stream.drop()
 	if c.room != nil {
 		c.room.Broadcast()
 	}
@@ -262,7 +269,7 @@ func (c *Conn) close(reason string) {
 func (c *Conn) finishThenClose() {
 	c.mu.Lock()
 	c.closing = true
-	idle := c.inflight == 0 && len(c.out) == 0 && !c.writing
+	idle := c.inflight == 0 && !c.waitingLocked() && !c.writing
 	c.mu.Unlock()
 	if idle {
 		c.goodbye()
@@ -287,6 +294,8 @@ func (c *Conn) check(now time.Time) {
 		return
 	case silent > c.server.opts.PingAfter:
 		c.enqueue(outgoing{message: pingMessage})
+	default:
+		c.askReached()
 	}
 	// A device whose ticket has ended is told so even when it is idle: it is
 	// made to log in again, and that is answered with 70001 (protocol 01 §12).

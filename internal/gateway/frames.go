@@ -227,6 +227,7 @@ func (c *Conn) control(h frameHeader) error {
 		c.enqueue(outgoing{message: controlFrame(opPong, p)})
 	case opPong:
 		c.heard.Store(time.Now().UnixNano())
+		c.confirmed(p)
 	case opClose:
 		if len(p) > 2 {
 			p = p[:2] // the code is echoed, the reason is not

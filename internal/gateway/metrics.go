@@ -19,6 +19,7 @@ type metrics struct {
 	kicks       *prometheus.CounterVec
 	pushed      prometheus.Counter
 	overflows   prometheus.Counter
+	skipped     prometheus.Counter
 	panics      prometheus.Counter
 }
 
@@ -41,6 +42,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		kicks:     vec("kicks_total", "Devices kicked out, by kick type.", "type"),
 		pushed:    counter("events_pushed_total", "Event items written to connections."),
 		overflows: counter("queue_overflows_total", "Connections closed because their queue was full."),
+		skipped:   counter("live_events_skipped_total", "Live-room events that a watcher lost because it was too slow."),
 		panics:    counter("command_panics_total", "Commands that panicked."),
 	}
 }

@@ -59,7 +59,10 @@ func (c *Conn) handle(frame *[]byte, size int64) {
 		return
 	}
 	r.access = c.server.table.Lookup(head.Command)
-	c.begin()
+	if !c.begin(r) {
+		c.refuse(r, command.Err(command.CodeTooFast, "too many requests are held"))
+		return
+	}
 	if r.access&command.Ordered != 0 {
 		c.runOrdered(r)
 		return
@@ -67,10 +70,22 @@ func (c *Conn) handle(frame *[]byte, size int64) {
 	c.server.workers.do(job{c, &r})
 }
 
-// begin counts a command in flight; it waits while there are too many.
-func (c *Conn) begin() {
+// maxHeld bounds the held commands of a connection: a poll for each of many
+// live rooms.
+const maxHeld = 64
+
+// begin counts a command in flight; it waits while there are too many. Of held
+// ones it admits a bounded number.
+func (c *Conn) begin(r request) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if r.access&command.Held != 0 {
+		if c.held >= maxHeld {
+			return false
+		}
+		c.held++
+		return true
+	}
 	for c.inflight >= c.server.opts.MaxInflight && !c.closed {
 		if c.room == nil {
 			c.room = newCond(&c.mu)
@@ -78,15 +93,21 @@ func (c *Conn) begin() {
 		c.room.Wait()
 	}
 	c.inflight++
+	return true
 }
 
-func (c *Conn) end() {
+func (c *Conn) end(r request) {
 	c.mu.Lock()
+	if r.access&command.Held != 0 {
+		c.held--
+		c.mu.Unlock()
+		return
+	}
 	c.inflight--
 	if c.room != nil {
 		c.room.Signal()
 	}
-	idle := c.closing && c.inflight == 0 && len(c.out) == 0 && !c.writing && !c.closed
+	idle := c.closing && c.inflight == 0 && !c.waitingLocked() && !c.writing && !c.closed
 	c.mu.Unlock()
 	if idle {
 		c.goodbye()
@@ -182,7 +203,7 @@ func (c *Conn) finish(r request, call *command.Call, answer any, err error) {
 			c.server.log.Warn("connection ended without an answer", "app", call.App.SDKAppID, "user", call.UserID, "command", r.head.Command,
 				"request", call.RequestID, "err", err)
 			c.account(r, command.CodeTimeout)
-			c.end()
+			c.end(r)
 			c.close("fault")
 			return
 		case errors.Is(err, context.DeadlineExceeded), command.Unavailable(err):
@@ -198,7 +219,7 @@ func (c *Conn) finish(r request, call *command.Call, answer any, err error) {
 			"request", call.RequestID, "code", command.CodeOf(err), "took", time.Since(r.start))
 	}
 	c.reply(r, answer, err)
-	c.end()
+	c.end(r)
 }
 
 // refuse answers a frame that never reached the table.

@@ -29,6 +29,7 @@ import (
 type Options struct {
 	MaxFrame     int            // bytes of a frame that is processed; larger ones are answered with an error
 	MaxQueue     int            // bytes waiting for a connection before it counts as too slow
+	MaxStream    int            // bytes of live-room events waiting for a connection; of more the oldest are skipped
 	MaxInflight  int            // commands of one connection being processed at once
 	CommandRate  float64        // commands per second of one connection; 0 = no limit
 	CommandBurst int            // commands that may come at once

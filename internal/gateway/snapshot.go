@@ -24,7 +24,7 @@ func (c *Conn) serveSnapshot(ctx context.Context, call *command.Call, r request)
 		message, code := c.encode(r, answer, nil)
 		if c.enqueueIf(seen, outgoing{message: message}) {
 			c.account(r, code)
-			c.end()
+			c.end(r)
 			return
 		}
 	}

@@ -76,7 +76,7 @@ func (c *Conn) write() {
 	for {
 		c.mu.Lock()
 		batch := c.out
-		if len(batch) == 0 || c.closed {
+		if !c.waitingLocked() || c.closed {
 			c.writing = false
 			done := c.closing && c.inflight == 0 && !c.closed
 			c.mu.Unlock()
@@ -86,12 +86,26 @@ func (c *Conn) write() {
 			return
 		}
 		c.out, c.outBytes = nil, 0
+		*buf = c.stream.take((*buf)[:0], c.mode)
 		c.mu.Unlock()
-		*buf = c.assemble((*buf)[:0], batch)
-		_ = c.nc.SetWriteDeadline(time.Now().Add(c.server.opts.WriteTimeout)) // fails only on a closed socket
-		if _, err := c.nc.Write(*buf); err != nil {
+		*buf = c.assemble(*buf, batch)
+		if err := c.send(*buf); err != nil {
 			c.close("write")
 		}
+	}
+}
+
+// send writes b. A write that takes longer than the timeout ends the
+// connection, but not that of a live room's watcher: it has skipped what it
+// was too slow for, and is gone only when it is silent for the whole idle time.
+func (c *Conn) send(b []byte) error {
+	for {
+		_ = c.nc.SetWriteDeadline(time.Now().Add(c.server.opts.WriteTimeout)) // fails only on a closed socket
+		n, err := c.nc.Write(b)
+		if err == nil || !c.patient(err) {
+			return err
+		}
+		b = b[n:]
 	}
 }
 

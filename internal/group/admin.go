@@ -228,6 +228,9 @@ func (s *Service) muted(ctx context.Context, call *command.Call, req *rolesReque
 		}
 		query, id = `SELECT uid, muted_until FROM topic_members WHERE tid = $1 AND muted_until > $2 ORDER BY uid LIMIT $3`, t.GID
 	}
+	if g.Kind == LiveRoom { // watchers are in no table
+		query = `SELECT uid, until FROM group_mutes WHERE gid = $1 AND until > $2 ORDER BY uid LIMIT $3`
+	}
 	type until struct{ uid, until int64 }
 	list, err := store.Collect(ctx, s.DB.Read, func(rows *sql.Rows, u *until) error { return rows.Scan(&u.uid, &u.until) },
 		query, id, s.Now().Unix(), maxMuted)
@@ -286,8 +289,10 @@ func (s *Service) systemNotification(ctx context.Context, call *command.Call, re
 		}
 	}
 	if g.Kind == LiveRoom && n.to == nil {
-		s.prepare(g, &n)
-		s.everybody(ctx, g, n.item)
+		if s.Rooms == nil {
+			return command.Empty{}, errNotForKind
+		}
+		s.Rooms.Tell(ctx, g, 5, marshal(n.body))
 		return command.Empty{}, nil
 	}
 	s.publishNotice(ctx, g, &n, actorOf(call).device)

@@ -84,11 +84,15 @@ func (s *Service) tell(ctx context.Context, call *command.Call, g *Info, out *ou
 			s.Hub.Publish(fanout.User(uid), leave)
 		}
 	}
+	if g.Kind == LiveRoom {
+		s.tellRoom(ctx, g, out)
+		return
+	}
 	for i := range out.notices {
 		s.publishNotice(ctx, g, &out.notices[i], actorOf(call).device)
 	}
 	for _, body := range out.events {
-		s.everybody(ctx, g, s.eventItem(g, 6, 0, body))
+		s.everybody(g, s.eventItem(g, 6, 0, body))
 	}
 	for _, tip := range out.tips {
 		if _, err := s.Messages.AppendTip(ctx, tip); err != nil {
@@ -97,20 +101,25 @@ func (s *Service) tell(ctx context.Context, call *command.Call, g *Info, out *ou
 	}
 }
 
-// hubTopic is where everybody in the group listens.
-func (s *Service) hubTopic(g *Info) fanout.Topic {
-	if g.Kind == LiveRoom {
-		return fanout.Room(g.GID)
-	}
-	return fanout.Group(g.HubID())
-}
-
-// everybody hands an event item to all members, with one publication.
-func (s *Service) everybody(ctx context.Context, g *Info, item []byte) {
-	if g.Kind == LiveRoom && s.Rooms != nil {
-		s.Rooms.Tell(ctx, g, item)
+// tellRoom is tell for a live room: everything is an event of the room, and
+// nothing is stored.
+func (s *Service) tellRoom(ctx context.Context, g *Info, out *outbox) {
+	if s.Rooms == nil {
 		return
 	}
+	for _, body := range out.events {
+		s.Rooms.Tell(ctx, g, 6, marshal(body))
+	}
+	for _, tip := range out.tips {
+		s.Rooms.Tell(ctx, g, 4, tip.Body)
+	}
+}
+
+// hubTopic is where everybody in the group listens.
+func (s *Service) hubTopic(g *Info) fanout.Topic { return fanout.Group(g.HubID()) }
+
+// everybody hands an event item to all members, with one publication.
+func (s *Service) everybody(g *Info, item []byte) {
 	s.Hub.Publish(s.hubTopic(g), &fanout.Event{Item: item})
 }
 

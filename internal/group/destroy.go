@@ -51,9 +51,7 @@ func (s *Service) destroy(ctx context.Context, call *command.Call, req *groupReq
 		return command.Empty{}, err
 	}
 	if g.Kind == LiveRoom && s.Rooms != nil {
-		n := dismissed
-		s.prepare(g, &n)
-		s.Rooms.Closed(ctx, g, n.item)
+		s.Rooms.Closed(ctx, g, marshal(dismissed.body))
 		return command.Empty{}, nil
 	}
 	topic := s.hubTopic(g)
@@ -75,6 +73,7 @@ func (s *Service) erase(ctx context.Context, tx *sql.Tx, g *Info, out *outbox) e
 		`DELETE FROM groups WHERE parent = $1`,
 		`DELETE FROM group_members WHERE gid = $1`,
 		`DELETE FROM group_mutes WHERE gid = $1`,
+		`DELETE FROM group_bans WHERE gid = $1`,
 		`DELETE FROM group_applications WHERE gid = $1`,
 		`DELETE FROM group_attributes WHERE gid = $1`,
 		`DELETE FROM group_counters WHERE gid = $1`,

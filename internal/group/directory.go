@@ -29,6 +29,7 @@ type Directory struct {
 	// changes counts what was forgotten, by shard of gid: a reader whose
 	// query overlapped a change does not keep what it read.
 	changes [256]atomic.Uint64
+	hooks   []func(gid int64) // filled before traffic starts
 
 	notices *store.Each[string] // see Missed
 }
@@ -70,6 +71,14 @@ func NewDirectory(db *store.DB, hub *fanout.Hub) *Directory {
 	return d
 }
 
+// OnChange adds fn to what runs, on every node, when something of a group has
+// changed. Call it before traffic starts; fn must not block.
+func (d *Directory) OnChange(fn func(gid int64)) { d.hooks = append(d.hooks, fn) }
+
+// Forget makes every node read a group anew, and whatever OnChange's functions
+// keep of it.
+func (d *Directory) Forget(gid int64) { d.forget(gid) }
+
 // drop forgets what a note names: a gid and the uids of changed members.
 func (d *Directory) drop(note []byte) {
 	fields := strings.Fields(string(note))
@@ -85,6 +94,9 @@ func (d *Directory) drop(note []byte) {
 		d.byName.Remove(nameKey{i.App, i.ID})
 	}
 	d.byGID.Remove(gid)
+	for _, fn := range d.hooks {
+		fn(gid)
+	}
 	for _, f := range fields[1:] {
 		if uid, err := strconv.ParseInt(f, 10, 64); err == nil {
 			d.members.Remove(memberKey{gid, uid})

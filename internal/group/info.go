@@ -98,8 +98,24 @@ func (s *Service) profiles(ctx context.Context, groups []*Info) ([]profile, erro
 		if a := who[g.Owner]; a != nil {
 			list[i].owner = a.UserID
 		}
+		if g.Kind == LiveRoom && s.Rooms != nil {
+			if list[i].Info, err = s.counted(ctx, g); err != nil {
+				return nil, err
+			}
+		}
 	}
 	return list, nil
+}
+
+// counted returns a live room with the number of its watchers.
+func (s *Service) counted(ctx context.Context, g *Info) (*Info, error) {
+	n, err := s.Rooms.Count(ctx, g.GID)
+	if err != nil {
+		return nil, err
+	}
+	with := *g
+	with.MemberNum = n
+	return &with, nil
 }
 
 type infoRequest struct {

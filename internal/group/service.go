@@ -43,10 +43,11 @@ type Rooms interface {
 	Quit(ctx context.Context, call *command.Call, g *Info) error
 	// Count returns how many watch.
 	Count(ctx context.Context, gid int64) (int, error)
-	// Tell hands an event item to everybody in the room.
-	Tell(ctx context.Context, g *Info, item []byte)
-	// Closed ends a destroyed room, telling its watchers the event item.
-	Closed(ctx context.Context, g *Info, item []byte)
+	// Tell hands everybody in the room an event of the system: its number and
+	// its MsgBody.
+	Tell(ctx context.Context, g *Info, event int, body []byte)
+	// Closed ends a destroyed room; body is the notice that says so.
+	Closed(ctx context.Context, g *Info, body []byte)
 }
 
 // Presence knows who is online.

@@ -240,7 +240,7 @@ func (s *Service) modifyTopic(ctx context.Context, call *command.Call, req *topi
 		return command.Empty{}, err
 	}
 	body := tipBody{OpType: tipTopic, Operator_Account: act.id, MsgOperatorMemberExtraInfo: s.operator(ctx, act), MsgTopicNewInfo: told}
-	s.everybody(ctx, topic, s.eventItem(topic, 6, 0, body))
+	s.everybody(topic, s.eventItem(topic, 6, 0, body))
 	return command.Empty{}, nil
 }
 

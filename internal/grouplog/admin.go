@@ -85,6 +85,9 @@ func (s *Service) adminRecall(ctx context.Context, call *command.Call, req *reca
 	if err := req.check(); err != nil {
 		return nil, err
 	}
+	if ans, err := s.recallLive(ctx, call, req); ans != nil || err != nil {
+		return ans, err
+	}
 	v, err := s.overview(ctx, call, req.GroupId, req.TopicId)
 	if err != nil {
 		return nil, err

@@ -62,6 +62,9 @@ func (s *Service) recall(ctx context.Context, call *command.Call, req *recallReq
 	if err := req.check(); err != nil {
 		return nil, err
 	}
+	if ans, err := s.recallLive(ctx, call, req); ans != nil || err != nil {
+		return ans, err
+	}
 	v, err := s.see(ctx, call, req.GroupId, req.TopicId)
 	if err != nil {
 		return nil, err
@@ -79,6 +82,24 @@ func (s *Service) recall(ctx context.Context, call *command.Call, req *recallReq
 		return nil, err
 	}
 	return s.recallBy(ctx, recaller{call, me, authors.members}, v, req)
+}
+
+// recallLive recalls in a live room, which has no log; nil when the group is none.
+func (s *Service) recallLive(ctx context.Context, call *command.Call, req *recallRequest) (*recallAnswer, error) {
+	g, err := s.Groups.Group(ctx, call.App.SDKAppID, req.GroupId)
+	if err != nil || g.Kind != group.LiveRoom || s.Rooms == nil {
+		return nil, err
+	}
+	seqs := seqsOf(req.MsgSeqList)
+	codes, err := s.Rooms.Recall(ctx, call, g, seqs, req.Reason)
+	if err != nil {
+		return nil, err
+	}
+	ans := &recallAnswer{}
+	for _, seq := range seqs {
+		ans.RecallRetList = append(ans.RecallRetList, recallResult{seq, codes[seq]})
+	}
+	return ans, nil
 }
 
 // recallBy recalls what its caller may, tells the members, and answers with a

@@ -32,6 +32,8 @@ type Groups interface {
 // Rooms sends to live rooms, which have no log.
 type Rooms interface {
 	Send(ctx context.Context, call *command.Call, g *group.Info, m *Message) (any, error)
+	// Recall recalls messages and returns a code for each sequence, 0 is done.
+	Recall(ctx context.Context, call *command.Call, g *group.Info, seqs []int64, reason string) (map[int64]int, error)
 }
 
 // Guard is asked before a message is stored, and may change or refuse it; it

@@ -1,0 +1,130 @@
+package liveroom
+
+import (
+	"encoding/binary"
+	"errors"
+	"strconv"
+	"sync"
+)
+
+// The numbers of events (protocol 03 §3.1, §13.3).
+const (
+	eventMessage   = 3
+	eventTip       = 4
+	eventNotice    = 5
+	eventState     = 6
+	eventBroadcast = 17 // in answers to polls only
+	eventRecall    = 20 // in answers to polls only
+)
+
+// Event is something that happens in a room. Once it is appended it does not
+// change.
+type Event struct {
+	Room int64
+	// Seq is unique and rising in the room on all nodes, see sequence.go. Prev
+	// is the sequence of the event before it, by which a node sees that it has
+	// missed one; 0 is not known.
+	Seq, Prev int64
+	// Kind is the number of the event and Body its item without the opening
+	// brace and without MsgSeq, which is put in front when it is known.
+	Kind int
+	Body []byte
+	// PullKind and Pull are the form that answers to polls have, when it
+	// differs (protocol 03 §13.2).
+	PullKind int
+	Pull     []byte
+	// Of a message: who sent it, and what identifies it besides.
+	Sender, Random, ClientSeq, ClientTime, Time int64
+	// Last ends the room.
+	Last bool
+
+	// node and count name the event before it has a sequence: the count-th of
+	// a node. Appending it again is recognised by that.
+	node  uint64
+	count int64
+
+	pullOnce sync.Once
+	pullItem []byte
+}
+
+// unnumbered returns the event as it was before it got its sequence.
+func (e *Event) unnumbered() *Event {
+	return &Event{Room: e.Room, Kind: e.Kind, Body: e.Body, PullKind: e.PullKind, Pull: e.Pull, Sender: e.Sender, Random: e.Random,
+		ClientSeq: e.ClientSeq, ClientTime: e.ClientTime, Time: e.Time, Last: e.Last, node: e.node, count: e.count}
+}
+
+// pushed appends the event as an item of a push.
+func (e *Event) pushed(dst []byte, head []byte) []byte {
+	dst = append(dst, `{"Event":`...)
+	kind, key := e.Kind, `,"GroupTips":[{"MsgSeq":`
+	if kind == eventMessage || kind == eventBroadcast { // a push has no Event of broadcasts (protocol 03 §13.2)
+		kind, key = eventMessage, `,"GroupMsgArray":[{"MsgSeq":`
+	}
+	dst = strconv.AppendInt(dst, int64(kind), 10)
+	dst = append(dst, key...)
+	dst = strconv.AppendInt(dst, e.Seq, 10)
+	dst = append(append(dst, ','), head...)
+	dst = append(dst, e.Body...)
+	return append(dst, `]}`...)
+}
+
+// pull returns the event as an item of an answer to a poll, made once.
+func (e *Event) pull() []byte {
+	e.pullOnce.Do(func() { e.pullItem = e.pulled(make([]byte, 0, len(e.Body)+48), nil) })
+	return e.pullItem
+}
+
+// pulled appends the event as an item of an answer to a poll.
+func (e *Event) pulled(dst []byte, head []byte) []byte {
+	kind, body := e.Kind, e.Body
+	if e.Pull != nil {
+		kind, body = e.PullKind, e.Pull
+	}
+	dst = append(dst, `{"Event":`...)
+	dst = strconv.AppendInt(dst, int64(kind), 10)
+	dst = append(dst, `,"MsgSeq":`...)
+	dst = strconv.AppendInt(dst, e.Seq, 10)
+	dst = append(append(dst, ','), head...)
+	return append(dst, body...)
+}
+
+// size is what the event takes, in bytes, roughly.
+func (e *Event) size() int { return len(e.Body) + len(e.Pull) + 128 }
+
+var errShort = errors.New("liveroom: truncated event")
+
+// encode appends the event as nodes hand it to each other and remember it;
+// sequences go beside it.
+func (e *Event) encode(dst []byte) []byte {
+	last := int64(0)
+	if e.Last {
+		last = 1
+	}
+	for _, n := range []int64{e.Room, int64(e.Kind), int64(e.PullKind), e.Sender, e.Random, e.ClientSeq, e.ClientTime, e.Time, last,
+		int64(e.node), e.count, int64(len(e.Pull))} {
+		dst = binary.AppendVarint(dst, n)
+	}
+	return append(append(dst, e.Pull...), e.Body...)
+}
+
+// decodeEvent reads what encode wrote; the bodies alias b.
+func decodeEvent(b []byte) (*Event, error) {
+	var n [12]int64
+	for i := range n {
+		v, size := binary.Varint(b)
+		if size <= 0 {
+			return nil, errShort
+		}
+		n[i], b = v, b[size:]
+	}
+	if n[11] < 0 || n[11] > int64(len(b)) {
+		return nil, errShort
+	}
+	e := &Event{Room: n[0], Kind: int(n[1]), PullKind: int(n[2]), Sender: n[3], Random: n[4], ClientSeq: n[5], ClientTime: n[6], Time: n[7],
+		Last: n[8] == 1, node: uint64(n[9]), count: n[10]}
+	if n[11] > 0 {
+		e.Pull = b[:n[11]]
+	}
+	e.Body = b[n[11]:]
+	return e, nil
+}

@@ -103,11 +103,11 @@ export class Node {
 
 /**
  * Starts the server of an engine: 'embedded' (SQLite, one process), 'postgres' (Postgres and Redis, one process) or
- * 'cluster' (Postgres and Redis, two processes).
+ * 'cluster' (Postgres and Redis, two processes or as many as `nodes` says).
  * @param {string} engine
- * @param {{env?: object, admins?: string}} [options] further IMSERVER_ variables for every node
+ * @param {{env?: object, nodes?: number}} [options] further IMSERVER_ variables for every node; nodes of a cluster (default 2)
  */
-export async function startServer(engine, { env = {} } = {}) {
+export async function startServer(engine, { env = {}, nodes: nodeCount = 2 } = {}) {
   const dir = mkdtempSync(join(tmpdir(), 'imserver-acceptance-'));
   // An app of its own per server: tests do not meet even if they should share a Redis.
   const app = { appID: 1400000000 + Math.floor(Math.random() * 1e7), key: '5bd2850fff3ecb11d7c805251c51ee463a25727bddc2385f3fa8bfee1bb93b5e' };
@@ -115,7 +115,7 @@ export async function startServer(engine, { env = {} } = {}) {
   const database = shared ? await freshDatabase() : undefined;
   const redis = shared ? await freshRedis(dir) : undefined;
   const nodes = [];
-  for (let i = 1; i <= (engine === 'cluster' ? 2 : 1); i++) {
+  for (let i = 1; i <= (engine === 'cluster' ? nodeCount : 1); i++) {
     const port = await freePort();
     const data = join(dir, shared ? 'media' : 'data'); // nodes of a cluster share their files
     mkdirSync(data, { recursive: true });

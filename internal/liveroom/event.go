@@ -35,6 +35,8 @@ type Event struct {
 	Pull     []byte
 	// Of a message: who sent it, and what identifies it besides.
 	Sender, Random, ClientSeq, ClientTime, Time int64
+	// Count, when not 0, is how many were present, as a tip tells it.
+	Count int
 	// Last ends the room.
 	Last bool
 
@@ -50,7 +52,7 @@ type Event struct {
 // unnumbered returns the event as it was before it got its sequence.
 func (e *Event) unnumbered() *Event {
 	return &Event{Room: e.Room, Kind: e.Kind, Body: e.Body, PullKind: e.PullKind, Pull: e.Pull, Sender: e.Sender, Random: e.Random,
-		ClientSeq: e.ClientSeq, ClientTime: e.ClientTime, Time: e.Time, Last: e.Last, node: e.node, count: e.count}
+		ClientSeq: e.ClientSeq, ClientTime: e.ClientTime, Time: e.Time, Count: e.Count, Last: e.Last, node: e.node, count: e.count}
 }
 
 // pushed appends the event as an item of a push.
@@ -100,7 +102,7 @@ func (e *Event) encode(dst []byte) []byte {
 	if e.Last {
 		last = 1
 	}
-	for _, n := range []int64{e.Room, int64(e.Kind), int64(e.PullKind), e.Sender, e.Random, e.ClientSeq, e.ClientTime, e.Time, last,
+	for _, n := range []int64{e.Room, int64(e.Kind), int64(e.PullKind), e.Sender, e.Random, e.ClientSeq, e.ClientTime, e.Time, int64(e.Count), last,
 		int64(e.node), e.count, int64(len(e.Pull))} {
 		dst = binary.AppendVarint(dst, n)
 	}
@@ -109,7 +111,7 @@ func (e *Event) encode(dst []byte) []byte {
 
 // decodeEvent reads what encode wrote; the bodies alias b.
 func decodeEvent(b []byte) (*Event, error) {
-	var n [12]int64
+	var n [13]int64
 	for i := range n {
 		v, size := binary.Varint(b)
 		if size <= 0 {
@@ -117,14 +119,14 @@ func decodeEvent(b []byte) (*Event, error) {
 		}
 		n[i], b = v, b[size:]
 	}
-	if n[11] < 0 || n[11] > int64(len(b)) {
+	if n[12] < 0 || n[12] > int64(len(b)) {
 		return nil, errShort
 	}
 	e := &Event{Room: n[0], Kind: int(n[1]), PullKind: int(n[2]), Sender: n[3], Random: n[4], ClientSeq: n[5], ClientTime: n[6], Time: n[7],
-		Last: n[8] == 1, node: uint64(n[9]), count: n[10]}
-	if n[11] > 0 {
-		e.Pull = b[:n[11]]
+		Count: int(n[8]), Last: n[9] == 1, node: uint64(n[10]), count: n[11]}
+	if n[12] > 0 {
+		e.Pull = b[:n[12]]
 	}
-	e.Body = b[n[11]:]
+	e.Body = b[n[12]:]
 	return e, nil
 }

@@ -8,7 +8,6 @@ import (
 
 	"imserver/internal/config"
 	"imserver/internal/fanout"
-	"imserver/internal/group"
 )
 
 // tick is how often a node looks after its rooms.
@@ -185,6 +184,22 @@ func (r *room) guess() {
 	r.count = max(r.count, len(r.people))
 }
 
+// fresh is for how long a count is believed when somebody asks for it.
+const fresh = time.Second
+
+// stale reports whether the ledger should be asked again, to one caller at a
+// time.
+func (r *room) stale() bool {
+	r.roomMu.Lock()
+	defer r.roomMu.Unlock()
+	now := r.s.Now()
+	old := now.Sub(r.counted) > fresh
+	if old {
+		r.counted = now
+	}
+	return old
+}
+
 func (r *room) accounts() int {
 	r.roomMu.Lock()
 	defer r.roomMu.Unlock()
@@ -212,7 +227,10 @@ func (s *Service) known(gid int64) int {
 
 // Count implements [group.Rooms].
 func (s *Service) Count(ctx context.Context, gid int64) (int, error) {
-	if s.room(gid) != nil {
+	if r := s.room(gid); r != nil {
+		if r.stale() {
+			r.census(ctx)
+		}
 		return s.known(gid), nil
 	}
 	g, err := s.Groups.ByGID(ctx, gid)
@@ -273,12 +291,12 @@ func (s *Service) takeOver(ctx context.Context, app *config.App, rec record, c t
 	r := s.open(ctx, app, g)
 	w := &seat{device: rec.device, place: rec.place, conn: c}
 	r.back(c, rec.place)
-	fresh := s.enter(ctx, r, w)
+	isNew := s.enter(ctx, r, w)
 	r.roomMu.Lock()
 	w.joined = time.UnixMilli(rec.joined)
 	r.roomMu.Unlock()
 	s.tellRoom(r.gid, noteMoved, binary.AppendVarint(binary.AppendVarint(nil, rec.device.UID), int64(rec.device.Inst)))
-	if fresh { // it was away for longer than the others were told
+	if isNew { // it was away for longer than the others were told
 		s.announce(g, tipJoined, rec.device.UID)
 	}
 	s.metrics.resumed.Inc()
@@ -314,5 +332,3 @@ func (r *room) back(c terminal, from int64) {
 	r.resumes = append(r.resumes, resume{c, from})
 	r.wakeLocked()
 }
-
-var _ group.Rooms = (*Service)(nil)

@@ -81,6 +81,9 @@ func (r *room) post(o outgoing) {
 	r.roomMu.Lock()
 	defer r.roomMu.Unlock()
 	r.outbox = append(r.outbox, o)
+	if o.event.Count > 0 {
+		r.count = o.event.Count
+	}
 	r.wakeLocked()
 }
 

@@ -129,7 +129,7 @@ func (s *Service) tipBy(g *group.Info, op int, by person, about []*account.Accou
 		body.MsgMemberExtraInfo = append(body.MsgMemberExtraInfo, personOf(a))
 	}
 	raw, _ := json.Marshal(body) // plain fields
-	s.Tell(context.Background(), g, eventTip, raw)
+	s.publish(&Event{Room: g.GID, Kind: eventTip, Body: systemBody(g, s.Now(), raw), Count: count}, s.boundsOf(g.GID), nil)
 }
 
 // Tell implements [group.Rooms]: it hands an event of the system to everybody

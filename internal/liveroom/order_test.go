@@ -1,0 +1,131 @@
+package liveroom_test
+
+import (
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"imserver/internal/bus"
+	"imserver/internal/config"
+	"imserver/internal/fanout"
+	"imserver/internal/group"
+	"imserver/internal/liveroom"
+)
+
+// mustService makes a service that has a ledger and a bus of one node, and no
+// store.
+func mustService(t *testing.T, l liveroom.Ledger) *liveroom.Service {
+	t.Helper()
+	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	hub := fanout.NewHub(bus.Local{}, log)
+	return liveroom.New(liveroom.Options{Hub: hub, Groups: group.NewDirectory(nil, hub), Ledger: l, Apps: func(uint32) *config.App { return nil },
+		Now: time.Now, Log: log, Metrics: prometheus.NewRegistry()})
+}
+
+// Ensure that whatever the order in which events come, with some lost and some
+// twice, each is handed out once and in order.
+func TestOrder(t *testing.T) {
+	ledger := liveroom.NewLocal(time.Now)
+	s := mustService(t, ledger)
+	synctest.Test(t, func(t *testing.T) {
+		b := liveroom.NewBounds(1000, time.Minute, 0)
+		for round := range 20 {
+			room := int64(round + 1)
+			var mu sync.Mutex
+			var got []int64
+			f := liveroom.FollowForTest(s, room, b, func(e *liveroom.Event) {
+				mu.Lock()
+				got = append(got, e.Seq)
+				mu.Unlock()
+			})
+			var all []*liveroom.Event
+			for i := range 60 {
+				e := liveroom.NewNamed(room, 3, 99, int64(i), `}`)
+				ledger.Append(e, 0, b, func(error) {})
+				all = append(all, e)
+				time.Sleep(time.Duration(rand.IntN(3)) * time.Millisecond)
+			}
+			f.TakeForTest(all[0]) // the place is known
+			coming := slices.Clone(all[1:])
+			rand.Shuffle(len(coming), func(i, j int) {
+				if d := i - j; d > -8 && d < 8 {
+					coming[i], coming[j] = coming[j], coming[i]
+				}
+			})
+			for i, e := range coming {
+				switch {
+				case rand.IntN(10) == 0 && i < len(coming)-1: // lost on the way
+				case rand.IntN(10) == 0:
+					f.TakeForTest(e)
+					f.TakeForTest(e)
+				default:
+					f.TakeForTest(e)
+				}
+				if rand.IntN(15) == 0 {
+					time.Sleep(300 * time.Millisecond)
+				}
+			}
+			f.TakeForTest(all[len(all)-1])
+			time.Sleep(time.Second)
+			mu.Lock()
+			want := make([]int64, len(all))
+			for i, e := range all {
+				want[i] = e.Seq
+			}
+			if !slices.Equal(got, want) {
+				t.Fatalf("round %d: %d events of %d, or not in order", round, len(got), len(want))
+			}
+			mu.Unlock()
+		}
+	})
+}
+
+// Ensure an event that the ledger no longer has does not hold up its successors.
+func TestGivenUp(t *testing.T) {
+	s := mustService(t, liveroom.NewLocal(time.Now))
+	synctest.Test(t, func(t *testing.T) {
+		var got []int64
+		f := liveroom.FollowForTest(s, 1, liveroom.NewBounds(10, time.Minute, 0), func(e *liveroom.Event) { got = append(got, e.Seq) })
+		first := liveroom.SeqAt(time.Now())
+		f.TakeForTest(&liveroom.Event{Room: 1, Seq: first})
+		f.TakeForTest(&liveroom.Event{Room: 1, Seq: first + 4096, Prev: first + 2048})
+		if f.NewestForTest() != first {
+			t.Fatal("an event overtook its predecessor")
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if len(got) != 2 {
+			t.Fatal("the successor of a lost event never came")
+		}
+	})
+}
+
+// Ensure what a node numbers by itself is unique beside what others number,
+// above what it has seen, and not handed out again under the ledger's number.
+func TestOwnNumbers(t *testing.T) {
+	s := mustService(t, liveroom.NewLocal(time.Now))
+	var got []*liveroom.Event
+	f := liveroom.FollowForTest(s, 1, liveroom.NewBounds(100, time.Minute, 0), func(e *liveroom.Event) { got = append(got, e) })
+	last := int64(0)
+	for i := range 20 {
+		e := liveroom.NewNamed(1, 3, s.NodeForTest(), int64(i+1), `}`)
+		f.NumberForTest(e)
+		if e.Seq <= last || e.Seq%1024 == 0 {
+			t.Fatalf("%d after %d", e.Seq, last)
+		}
+		last = e.Seq
+	}
+	again := liveroom.NewNamed(1, 3, s.NodeForTest(), 7, `}`)
+	again.Seq, again.Prev = liveroom.NextSeq(last, time.Now(), 0), last
+	f.TakeForTest(again)
+	if len(got) != 20 || f.NewestForTest() != again.Seq {
+		t.Fatal("an event was handed out twice, or its place is not known")
+	}
+}

@@ -2,14 +2,21 @@ package liveroom
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"imserver/internal/fanout"
 )
 
 // ErrAway says that the ledger cannot be reached now.
-var ErrAway = errors.New("liveroom: the shared ledger is away")
+var ErrAway error = awayError{}
+
+type awayError struct{}
+
+func (awayError) Error() string { return "liveroom: the shared ledger is away" }
+
+// Unavailable makes commands that need the ledger answer at once that they
+// cannot be done now.
+func (awayError) Unavailable() bool { return true }
 
 // Ledger is what nodes share of the rooms: the sequence and the newest events
 // of each, who is present, and which rooms a device is in. A single node keeps

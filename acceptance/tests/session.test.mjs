@@ -4,6 +4,9 @@ import { engines } from '../harness/engines.mjs';
 import { expiredSig, userSig } from '../harness/sig.mjs';
 import { sleep } from '../harness/wait.mjs';
 
+/** The one thing an SDK throws outside of a call: the refusal of its own relogin, which it leaves unhandled (protocol 01 §8). */
+const refused = (code) => ({ event, data }) => event === '$unhandledRejection' && data.code === code;
+
 engines('session', {}, ({ test }) => {
   test('a bad ticket is refused with its code, and a good one then works', async (world) => {
     const alice = world.user('alice');
@@ -57,7 +60,7 @@ engines('session', {}, ({ test }) => {
 
   test('who was kicked while away learns it on return', async (world) => {
     const [first] = await world.users('alice');
-    first.crashesExpected = true; // the SDK leaves every refusal of its own relogin unhandled (protocol 01 §8)
+    first.crashesExpected = refused(1002);
     await sleep(1200);
     await first.network.goOffline();
     await first.waitFor('NET_STATE_CHANGE', (d) => d.state === 'disconnected');
@@ -88,7 +91,7 @@ engines('session', {}, ({ test }) => {
   test('a ticket that ends during the session', async (world) => {
     const alice = world.user('alice');
     await alice.started;
-    alice.crashesExpected = true; // as above: it is made to log in again, and refused
+    alice.crashesExpected = refused(70001); // it is made to log in again
     await alice.login({ sig: userSig(world.app, alice.userID, { expire: 4 }) });
     await sleep(5000);
     // 70001 if the SDK learns it by this request, 3004 if the server's announcement came first.

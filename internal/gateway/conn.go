@@ -35,6 +35,7 @@ type Conn struct {
 
 	session atomic.Pointer[session.Session] // attached login instance
 	guest   atomic.Pointer[verified]        // last other key seen here, see authenticate
+	ousted  atomic.Pointer[session.Session] // who was told of a kick: once, whoever says so
 
 	mu       sync.Mutex
 	out      []outgoing // guarded by mu
@@ -211,6 +212,9 @@ func (c *Conn) Offer(e *fanout.Event) {
 		}
 		c.enqueue(outgoing{event: e})
 	case fanout.Kick:
+		if ses := c.session.Load(); ses == nil || c.ousted.Swap(ses) == ses {
+			return
+		}
 		c.enqueue(outgoing{message: wire.AppendMessage(nil, kickDocument(e), c.mode)})
 		c.server.metrics.kicks.WithLabelValues(strconv.Itoa(int(e.KickType))).Inc()
 		go c.Detach() // not here: the hub holds its lock while it offers

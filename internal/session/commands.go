@@ -119,6 +119,9 @@ func (s *Service) resume(ctx context.Context, call *command.Call, term Terminal)
 // settleTime bounds the wait for the bus.
 const settleTime = 2 * time.Second
 
+// arrive attaches the connection and answers. Between the login's commit and
+// the moment from which events reach the connection another login may have
+// kicked it: nobody would have told it, so it is asked for again.
 func (s *Service) arrive(ctx context.Context, call *command.Call, term Terminal, ses *Session, status string) (any, error) {
 	term.Attach(ses)
 	for _, fn := range s.arrivals {
@@ -135,17 +138,22 @@ func (s *Service) arrive(ctx context.Context, call *command.Call, term Terminal,
 	if err := s.hub.Settle(settle); errors.Is(err, context.DeadlineExceeded) {
 		go s.resyncLater(ses.Device())
 	}
+	kicked, err := s.kickOf(ctx, ses)
+	if err != nil {
+		return nil, err
+	}
 	now := s.now()
 	answer := &loginAnswer{
 		TinyId: tiny(ses.UID), A2Key: ses.A2, InstId: ses.Inst, HelloInterval: HelloInterval,
 		TimeStamp:    (now.UnixMilli() + 500) / 1000, // nearest second: truncation makes clients late (protocol 01 T17)
 		PurchaseBits: Capabilities, CustomStatus: encodeStatus(status),
 	}
-	if len(s.greeters) == 0 {
-		return answer, nil
-	}
 	return command.Later(func(done func(any, error)) {
 		done(answer, nil)
+		if kicked != 0 {
+			s.hub.PublishLocal(fanout.User(ses.UID), &fanout.Event{Kind: fanout.Kick, KickType: kicked, Target: ses.Device()})
+			return
+		}
 		for _, fn := range s.greeters {
 			fn(context.WithoutCancel(ctx), call, ses)
 		}
@@ -161,6 +169,15 @@ func (s *Service) resyncLater(d fanout.Device) {
 		return
 	}
 	s.hub.PublishLocal(fanout.User(d.UID), &fanout.Event{Kind: fanout.Resync, Target: d})
+}
+
+// kickOf returns the kick type of an instance that has been kicked, else 0.
+func (s *Service) kickOf(ctx context.Context, ses *Session) (uint8, error) {
+	state, known, err := s.state(ctx, ses.UID, ses.Inst)
+	if err != nil || !known || state < KickAccount || state > KickREST {
+		return 0, err
+	}
+	return uint8(state), nil
 }
 
 // kickedBody joins a 1002 answer (protocol 01 §12).

@@ -13,3 +13,6 @@ func (r *RedisRegistry) DieForTest(ctx context.Context) {
 func (r *RedisRegistry) BuryForTest(ctx context.Context, other *RedisRegistry) error {
 	return r.bury(ctx, other.node)
 }
+
+// Links returns how many subscription connections the bus has.
+func (b *Redis) Links() int { return len(b.links) }

@@ -209,8 +209,20 @@ func TestRedisReconnects(t *testing.T) {
 // killSubscribers ends all subscription connections of the test Redis.
 func killSubscribers(t *testing.T, c redis.UniversalClient) {
 	t.Helper()
-	if n, err := c.Do(t.Context(), "client", "kill", "type", "pubsub").Int(); err != nil || n == 0 {
-		t.Fatalf("killed %d connections: %v", n, err)
+	var killed atomic.Int64
+	kill := func(ctx context.Context, c redis.UniversalClient) error {
+		n, err := c.Do(ctx, "client", "kill", "type", "pubsub").Int64()
+		killed.Add(n)
+		return err
+	}
+	err := error(nil)
+	if cluster, ok := c.(*redis.ClusterClient); ok {
+		err = cluster.ForEachMaster(t.Context(), func(ctx context.Context, c *redis.Client) error { return kill(ctx, c) })
+	} else {
+		err = kill(t.Context(), c)
+	}
+	if err != nil || killed.Load() == 0 {
+		t.Fatalf("killed %d connections: %v", killed.Load(), err)
 	}
 }
 

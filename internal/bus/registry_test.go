@@ -171,14 +171,23 @@ func keys(nodes map[int]bus.Registry) []int {
 
 // loseAll deletes the test's keys, as a restart of Redis would.
 func loseAll(t interface{ Fatal(...any) }, c redis.UniversalClient, prefix string) {
-	names, err := c.Keys(context.Background(), prefix+"*").Result()
+	lose := func(ctx context.Context, c redis.UniversalClient) error {
+		names, err := c.Keys(ctx, prefix+"*").Result()
+		for _, name := range names {
+			if err == nil {
+				err = c.Del(ctx, name).Err()
+			}
+		}
+		return err
+	}
+	err := error(nil)
+	if cluster, ok := c.(*redis.ClusterClient); ok {
+		err = cluster.ForEachMaster(context.Background(), func(ctx context.Context, c *redis.Client) error { return lose(ctx, c) })
+	} else {
+		err = lose(context.Background(), c)
+	}
 	if err != nil {
 		t.Fatal(err)
-	}
-	for _, name := range names {
-		if err := c.Del(context.Background(), name).Err(); err != nil {
-			t.Fatal(err)
-		}
 	}
 }
 
@@ -236,7 +245,7 @@ func TestRegistryLease(t *testing.T) {
 	eventually(t, "the lease ended", func() bool { return count() == 3000 })
 	eventually(t, "the dead node is off the list", func() bool { return c.SCard(t.Context(), opt.Prefix+"nodes").Val() == 2 })
 	eventually(t, "a survivor is told", func() bool { return told.Load() == 1 })
-	if n := c.Exists(t.Context(), dead+"9", dead+"lease").Val(); n != 0 {
+	if n := c.Exists(t.Context(), dead+"9").Val() + c.Exists(t.Context(), dead+"lease").Val(); n != 0 {
 		t.Errorf("%d keys of the dead node are left", n)
 	}
 }

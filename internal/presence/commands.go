@@ -2,6 +2,7 @@ package presence
 
 import (
 	"context"
+	"strings"
 
 	"imserver/internal/account"
 	"imserver/internal/command"
@@ -41,8 +42,8 @@ type setRequest struct {
 }
 
 func (s *Service) set(ctx context.Context, call *command.Call, req *setRequest) (command.Empty, error) {
-	if len(req.CustomStatus) > maxCustom {
-		return command.Empty{}, command.Errf(codeParameter, "CustomStatus is longer than %d bytes", maxCustom)
+	if !storable(req.CustomStatus, maxCustom) {
+		return command.Empty{}, command.Errf(codeParameter, "CustomStatus is longer than %d bytes, or has a NUL", maxCustom)
 	}
 	return command.Empty{}, s.setCustom(ctx, call.UID, req.CustomStatus)
 }
@@ -178,8 +179,14 @@ func (s *Service) token(ctx context.Context, call *command.Call, req *tokenReque
 	if token == "" {
 		token = req.VarToken
 	}
-	if len(token) > maxToken {
-		return command.Empty{}, command.Errf(codeParameter, "the token is longer than %d bytes", maxToken)
+	if !storable(token, maxToken) {
+		return command.Empty{}, command.Errf(codeParameter, "the token is longer than %d bytes, or has a NUL", maxToken)
 	}
 	return command.Empty{}, s.setToken(ctx, call.UID, call.Inst, token)
+}
+
+// storable reports whether a text is short enough and can be stored: Postgres
+// takes no NUL.
+func storable(text string, limit int) bool {
+	return len(text) <= limit && !strings.ContainsRune(text, 0)
 }

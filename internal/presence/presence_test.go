@@ -188,6 +188,7 @@ func TestCustomStatus(t *testing.T) {
 			`"UserStatusList":[{"To_Account":"alice","Status":1,"CustomStatus":"aW0gQ2Fmw6k="},{"To_Account":"bob","Status":3,"CustomStatus":""}]`,
 			`"ErrorList":[{"To_Account":"nobody"`)
 		alice.Call(t, "im_open_status.ws_set_custom_status", `{"CustomStatus":"`+strings.Repeat("x", 513)+`"}`).Want(t, 70402)
+		alice.Call(t, "im_open_status.ws_set_custom_status", `{"CustomStatus":"a\u0000b"}`).Want(t, 70402)
 
 		// It lasts as long as a login does, and so do the watches.
 		alice.Call(t, "im_open_status.ws_status_subscribe", `{"To_Account":["bob"]}`).Want(t, 0)

@@ -35,9 +35,9 @@ func (s *Service) statuses(ctx context.Context, uids []int64, connected map[int6
 	if len(uids) == 0 {
 		return nil, nil
 	}
-	padded := store.Padded(uids)
-	list, err := store.Collect(ctx, s.DB.Read, func(rows *sql.Rows, v *status) error { return rows.Scan(&v.uid, &v.app, &v.userID, &v.custom) },
-		`SELECT uid, app, user_id, status FROM accounts WHERE uid IN `+store.In(1, len(padded)), store.Args(padded)...)
+	among, args := store.Among(s.DB, 1, uids)
+	list, err := store.Collect(ctx, s.DB.Lists, func(rows *sql.Rows, v *status) error { return rows.Scan(&v.uid, &v.app, &v.userID, &v.custom) },
+		`SELECT uid, app, user_id, status FROM accounts WHERE uid `+among, args...)
 	if err != nil {
 		return nil, fmt.Errorf("presence: statuses: %w", err)
 	}
@@ -76,10 +76,10 @@ func (s *Service) reachable(ctx context.Context, uids []int64) (map[int64][]sess
 		uid   int64
 		class session.Class
 	}
-	padded := store.Padded(uids)
-	rows, err := store.Collect(ctx, s.DB.Read, func(rows *sql.Rows, r *row) error { return rows.Scan(&r.uid, &r.class) },
-		`SELECT DISTINCT uid, class FROM sessions WHERE state = 0 AND expires_at > $1 AND (class <> 0 OR token <> '') AND uid IN `+
-			store.In(2, len(padded))+` ORDER BY uid, class`, store.Args(padded, any(s.Now().Unix()))...)
+	among, args := store.Among(s.DB, 1, uids)
+	rows, err := store.Collect(ctx, s.DB.Lists, func(rows *sql.Rows, r *row) error { return rows.Scan(&r.uid, &r.class) },
+		fmt.Sprintf(`SELECT DISTINCT uid, class FROM sessions WHERE state = 0 AND (class <> 0 OR token <> '') AND uid %s AND expires_at > $%d
+			ORDER BY uid, class`, among, len(args)+1), append(args, s.Now().Unix())...)
 	if err != nil {
 		return nil, fmt.Errorf("presence: logged in: %w", err)
 	}

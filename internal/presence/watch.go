@@ -15,9 +15,9 @@ type watch struct{ uid, target int64 }
 
 // watchers returns who watches accounts.
 func (s *Service) watchers(ctx context.Context, targets []int64) ([]watch, error) {
-	targets = store.Padded(targets)
-	list, err := store.Collect(ctx, s.DB.Read, func(rows *sql.Rows, w *watch) error { return rows.Scan(&w.uid, &w.target) },
-		`SELECT uid, target FROM status_watches WHERE target IN `+store.In(1, len(targets)), store.Args(targets)...)
+	among, args := store.Among(s.DB, 1, targets)
+	list, err := store.Collect(ctx, s.DB.Lists, func(rows *sql.Rows, w *watch) error { return rows.Scan(&w.uid, &w.target) },
+		`SELECT uid, target FROM status_watches WHERE target `+among, args...)
 	if err != nil {
 		return nil, fmt.Errorf("presence: watchers: %w", err)
 	}

@@ -66,6 +66,7 @@ func serve(ctx context.Context, c *config.Config, out io.Writer) error {
 	go n.gateway.Run(background)
 	go n.rooms.Run(background)
 	go n.housekeeping(background)
+	go returnMemory(background)
 	go n.presence.Run(background)
 	go n.retain(background)
 	log.Info("listening", "address", listener.Addr().String(), "version", version)

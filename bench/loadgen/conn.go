@@ -1,8 +1,8 @@
 // Package loadgen is the client that load is made with. It speaks the SDK's
 // protocol (protocol 01) over a bare TCP connection: frames are parsed by
-// hand, a connection costs one goroutine and one small buffer, a request costs
-// no allocation. What it can drive at most is measured against a server that
-// does nothing but answer (see imbench null).
+// hand, a connection that waits has neither a goroutine nor a buffer, a request
+// costs no allocation. What it can drive at most is measured against a server
+// that does nothing but answer (see imbench null).
 package loadgen
 
 import (
@@ -17,6 +17,7 @@ import (
 	"net/url"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/klauspost/compress/zlib"
@@ -29,6 +30,7 @@ var epoch = time.Now()
 func Now() int64 { return int64(time.Since(epoch)) }
 
 // Reply is the answer to a request. Doc is valid during the callback only.
+// Callbacks of one connection run one after the other and must not block.
 type Reply struct {
 	Code int // ErrorCode, or CodeLost
 	Doc  []byte
@@ -57,7 +59,8 @@ type Conn struct {
 	// Start and must not block.
 	OnPush func(doc []byte, at int64)
 
-	nc     net.Conn
+	sock   socket
+	part   []byte // the begin of a frame whose end has not arrived; used by the reader only
 	head   []byte // of a request, from after the seq to the body
 	mu     sync.Mutex
 	out    []byte // guarded by mu: frames made and not yet written
@@ -101,15 +104,21 @@ func Dial(address string, app uint32, instance string) (*Conn, error) {
 		_ = nc.Close()
 		return nil, fmt.Errorf("the server answers the upgrade with %s", res.Status)
 	}
-	return &Conn{nc: nc, seq: 1000, ended: make(chan struct{})}, nil
+	c := &Conn{seq: 1000, ended: make(chan struct{})}
+	c.sock, err = newSocket(nc.(*net.TCPConn))
+	return c, err
 }
 
 // Start begins to read.
-func (c *Conn) Start() { go c.read() }
+func (c *Conn) Start() { c.sock.start(c) }
 
 // Close ends the connection.
 func (c *Conn) Close() {
-	_ = c.nc.Close() // nothing is left to do about it
+	c.mu.Lock()
+	if !c.broken {
+		c.sock.end()
+	}
+	c.mu.Unlock()
 	<-c.ended
 }
 
@@ -150,8 +159,8 @@ func (c *Conn) flushLocked() {
 	if len(c.out) == 0 {
 		return
 	}
-	if _, err := c.nc.Write(c.out); err != nil {
-		_ = c.nc.Close() // the reader ends and reports every request
+	if err := c.sock.write(c.out); err != nil {
+		c.sock.end() // the reader ends and reports every request
 	}
 	c.out = c.out[:0]
 }
@@ -187,41 +196,35 @@ func sealFrame(b []byte, start int) []byte {
 	return b
 }
 
-// read takes frames until the connection ends.
-func (c *Conn) read() {
-	defer c.fail()
-	buf := make([]byte, 2048)
-	have := 0
+// take handles what was read; b is the reader's. It reports false when the
+// connection has ended.
+func (c *Conn) take(b []byte) bool {
+	at := Now()
+	if len(c.part) > 0 {
+		c.part = append(c.part, b...)
+		b = c.part
+	}
+	c.cork()
+	defer c.uncork()
 	for {
-		n, err := c.nc.Read(buf[have:])
-		if err != nil {
-			return
+		opcode, payload, size := parseFrame(b)
+		if size < 0 {
+			return false
 		}
-		have += n
-		at := Now()
-		used := 0
-		c.cork()
-		for {
-			opcode, payload, size := parseFrame(buf[used:have])
-			if size == 0 {
-				break
-			}
-			if size < 0 {
-				return
-			}
-			used += size
-			if !c.frame(opcode, payload, at) {
-				return
-			}
+		if size == 0 {
+			break
 		}
-		c.uncork()
-		have = copy(buf, buf[used:have])
-		if have == len(buf) {
-			buf = append(buf, make([]byte, len(buf))...)
-		} else if have == 0 && len(buf) > 256<<10 {
-			buf = make([]byte, 2048)
+		b = b[size:]
+		if !c.frame(opcode, payload, at) {
+			return false
 		}
 	}
+	if len(b) == 0 {
+		c.part = nil
+	} else {
+		c.part = append([]byte(nil), b...)
+	}
+	return true
 }
 
 // parseFrame returns the first frame of b and its size: 0 when it is not
@@ -258,9 +261,8 @@ func (c *Conn) frame(opcode byte, payload []byte, at int64) bool {
 		c.document(payload, at)
 	case 9:
 		c.mu.Lock()
-		_, err := c.nc.Write(append([]byte{0x8a, 0x80 | byte(len(payload)), 0, 0, 0, 0}, payload...))
+		c.out = append(append(c.out, 0x8a, 0x80|byte(len(payload)), 0, 0, 0, 0), payload...)
 		c.mu.Unlock()
-		return err == nil
 	case 8:
 		return false
 	}
@@ -324,20 +326,41 @@ func number(b []byte) (n int64) {
 	return n
 }
 
+// inflated is a packed document and what was in it.
+type inflated struct{ packed, doc []byte }
+
+var (
+	inflaters sync.Pool
+	// newest is the last document that was unpacked. Thousands of devices get
+	// the same bytes one after the other, and it is their machines that unpack
+	// them, not the generator's.
+	newest atomic.Pointer[inflated]
+)
+
 func inflate(b []byte) []byte {
-	r, err := zlib.NewReader(bytes.NewReader(b))
-	if err != nil {
+	if n := newest.Load(); n != nil && bytes.Equal(n.packed, b) {
+		return n.doc
+	}
+	r, _ := inflaters.Get().(io.ReadCloser)
+	if r == nil {
+		r, _ = zlib.NewReader(bytes.NewReader(b)) // nil again when b is none
+	} else if r.(zlib.Resetter).Reset(bytes.NewReader(b), nil) != nil {
+		return nil
+	}
+	if r == nil {
 		return nil
 	}
 	doc, _ := io.ReadAll(r) // what is cut short fails the prefix check
+	inflaters.Put(r)
+	newest.Store(&inflated{bytes.Clone(b), doc})
 	return doc
 }
 
-// fail reports every request that waits.
+// fail closes the socket and reports every request that waits.
 func (c *Conn) fail() {
-	_ = c.nc.Close()
 	c.mu.Lock()
 	c.broken = true
+	c.sock.close()
 	var waiting []slot
 	for i := range c.slots {
 		if c.slots[i].done != nil {

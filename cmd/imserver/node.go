@@ -171,8 +171,8 @@ func restOptions(c *config.Config) rest.Options {
 }
 
 // maxStream bounds the live-room events waiting for one connection, in bytes:
-// some seconds of a busy room.
-const maxStream = 256 << 10
+// some seconds of a busy room. They are shared with the other watchers.
+const maxStream = 1 << 20
 
 func gatewayOptions(c *config.Config) gateway.Options {
 	l := c.Limits

@@ -10,6 +10,7 @@ import (
 	"imserver/internal/config"
 	"imserver/internal/group"
 	"imserver/internal/message"
+	"imserver/internal/wire"
 )
 
 // An app's broadcasts are the events of a room of their own, with the app's
@@ -61,6 +62,14 @@ func (r *room) castHead(e *Event) []byte {
 		sender = nil
 	}
 	return to(g, sender)
+}
+
+// castTo names the room once more, for answers to polls: there the SDK takes a
+// broadcast's conversation from To_Account (protocol 03 §13.5).
+func (r *room) castTo() []byte {
+	o := wire.OpenObject(nil)
+	o.Str("To_Account", r.id)
+	return append(open(o), ',')
 }
 
 type broadcastRequest struct {

@@ -222,7 +222,7 @@ func (p *held) answer(events, casts []*Event) {
 			if i > 0 {
 				list = append(list, ',')
 			}
-			list = e.pulled(list, p.room.castHead(e))
+			list = e.pulled(list, append(p.room.castTo(), p.room.castHead(e)...))
 		}
 		o.Raw("RspBroadcastMsgList", append(list, ']'))
 	}

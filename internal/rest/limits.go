@@ -29,7 +29,7 @@ var slower = map[string]float64{
 }
 
 // broadcast is the one command whose limit an app sets by itself.
-const broadcast = "group_open_avchatroom_http_svc.send_broadcast_msg"
+const broadcast = "group_open_http_svc.send_broadcast_msg"
 
 // limitOf returns the calls per second of a command; 0 means no limit.
 func limitOf(app *config.App, name string) float64 {

@@ -1,0 +1,174 @@
+// Live rooms when it gets rough (protocol 03 §13, §12.1): storms of messages and of watchers, slow watchers, dead sockets, dead nodes, a
+// Redis that loses its memory.
+import assert from 'node:assert/strict';
+import { engines } from '../harness/engines.mjs';
+import { until } from '../harness/wait.mjs';
+
+const tip = (room, operation) => (m) => m.type === 'TIMGroupTipElem' && m.to === room && m.payload.operationType === operation;
+const text = (room, words) => (m) => m.type === 'TIMTextElem' && m.to === room && m.payload.text === words;
+const texts = (user, room, since) => user.received(since).filter((m) => m.type === 'TIMTextElem' && m.to === room).map((m) => m.payload.text);
+const say = (user, groupID, words, options) => user.send('Text', groupID, { text: words }, { group: true, ...options });
+const numbers = (from, to, word) => Array.from({ length: to - from }, (_, i) => `${word} ${from + i}`);
+
+async function room(users) {
+  const { data } = await users[0].sdk.createGroup({ type: 'AVChatRoom', name: 'Live' });
+  const { groupID } = data.group;
+  for (const user of users) await user.sdk.joinGroup({ groupID });
+  return groupID;
+}
+
+let random = 1;
+const message = (GroupId, Text, MsgPriority = 'Normal') => ({ GroupId, Random: random++, ClientSeq: random++, MsgClientTime: Math.floor(Date.now() / 1000), MsgPriority,
+  MsgBody: [{ MsgType: 'TIMTextElem', MsgContent: { Text } }], CloudCustomData: '' });
+const join = (raw, GroupId) => raw.request('group_open_http_svc.apply_join_group', { GroupId, WebPushFlag: 1 });
+const send = (raw, body) => raw.request('group_open_http_svc.send_group_msg', body, { timeout: 20000 });
+const items = (raw, room) => raw.pushes.flatMap((f) => f.body.EventArray ?? []).flatMap((e) => e.GroupMsgArray ?? []).filter((m) => m.ToGroupId === room);
+const tips = (raw, room, op) => raw.pushes.flatMap((f) => f.body.EventArray ?? []).filter((e) => e.Event === 4).flatMap((e) => e.GroupTips)
+  .filter((t) => t.ToGroupId === room && t.MsgBody.OpType === op);
+
+engines('live rooms: storms', { nodes: 3, env: { IMSERVER_LIVE_ROOMS_MEMBER_TIMEOUT: '10s' }, timeout: 90000 }, ({ test }) => {
+  test('gifts get through in a storm of likes', async (world) => {
+    const [owner] = await world.users('owner');
+    const id = await room([owner]);
+    const raws = await Promise.all(Array.from({ length: 6 }, (_, i) => world.raw({ login: world.id('fan'), node: i })));
+    for (const raw of raws) await join(raw, id);
+    const answers = [];
+    const gifts = [];
+    for (let second = 0; second < 3; second++) {
+      for (const raw of raws.slice(1)) for (let i = 0; i < 30; i++) answers.push(send(raw, message(id, 'like', 'Lowest')));
+      // In its first second the storm takes the room's forty before anybody knows that it is one.
+      for (let i = 0; i < 12 && second > 0; i++) gifts.push(send(raws[0], message(id, `gift ${second}.${i}`, 'High')));
+      await new Promise((resolve) => setTimeout(resolve, 1000));
+    }
+    const likes = await Promise.all(answers);
+    const passed = (list) => list.filter((a) => a.ErrorCode === 0 && !a.MsgDropReason).length;
+    assert.ok(likes.every((a) => a.ErrorCode === 0));
+    assert.ok(likes.some((a) => a.MsgDropReason === 'MsgFreqCtrl'), 'likes are dropped');
+    assert.equal(passed(await Promise.all(gifts)), 24, 'no gift is dropped');
+    const want = 24;
+    await until(() => owner.received().filter((m) => m.payload.text?.startsWith('gift')).length === want, { timeout: 15000, what: 'all gifts' });
+    assert.equal(owner.received().filter((m) => m.payload.text === 'like').length <= passed(likes), true);
+  });
+
+  test('a rush of watchers is no storm of tips, and everybody is counted', async (world) => {
+    const owner = await world.raw({ login: world.id('owner') });
+    const { GroupId: id } = await owner.request('group_open_http_svc.create_group', { Type: 'AVChatRoom', Name: 'rush' });
+    await join(owner, id);
+    const rush = await Promise.all(Array.from({ length: 60 }, (_, i) => world.raw({ login: world.id('w'), node: i })));
+    const joined = await Promise.all(rush.map((raw) => join(raw, id)));
+    assert.ok(joined.every((a) => a.JoinedStatus === 'JoinedSuccess'));
+    await send(owner, message(id, 'welcome'));
+    await Promise.all(rush.map((raw) => raw.waitForEvent((e) => e.GroupMsgArray?.some((m) => m.MsgBody[0].MsgContent.Text === 'welcome'), { timeout: 20000 })));
+    await until(async () => (await world.rest()('group_open_http_svc/get_online_member_num', { GroupId: id })).OnlineMemberNum === 61, { timeout: 15000, what: '61 watchers' });
+    const news = tips(owner, id, 1);
+    assert.ok(news.length < 45, `${news.length} tips of 60 newcomers`);
+    // Half of them vanish: the count shrinks, and the room hears of it.
+    for (const raw of rush.slice(0, 30)) raw.socket.terminate();
+    await until(async () => (await world.rest()('group_open_http_svc/get_online_member_num', { GroupId: id })).OnlineMemberNum === 31, { timeout: 40000, every: 500, what: '31 watchers' });
+    await until(() => tips(owner, id, 2).length > 0, { timeout: 10000, what: 'tips of those who left' });
+  });
+});
+
+engines('live rooms: slow watchers', { engines: ['embedded', 'postgres'], env: { IMSERVER_GROUP_RATE: '0', IMSERVER_LIMITS_COMMAND_RATE: '0' }, timeout: 90000 }, ({ test }) => {
+  test('a slow watcher skips the oldest, is not disconnected, and holds up nobody', async (world) => {
+    const owner = await world.raw({ login: world.id('owner') });
+    const { GroupId: id } = await owner.request('group_open_http_svc.create_group', { Type: 'AVChatRoom', Name: 'flood' });
+    // Without compression, so that the flood is one.
+    const [slow, quick] = [await world.raw({ login: world.id('slow'), path: '/info' }), await world.raw({ login: world.id('quick') })];
+    for (const raw of [slow, quick]) await join(raw, id);
+    const before = await world.nodes[0].metric('imserver_live_events_skipped_total');
+    slow.socket._socket.pause();
+    const flood = (raw) => items(raw, id).map((m) => Number(m.MsgBody[0].MsgContent.Text.split(' ')[1]));
+    const count = 1500;
+    const filler = 'x'.repeat(10000);
+    for (let i = 0; i < count; i += 15) {
+      const answers = await Promise.all(numbers(i, i + 15, 'flood').map((words) => send(owner, message(id, `${words} ${filler}`))));
+      assert.ok(answers.every((a) => a.ErrorCode === 0));
+      await until(() => flood(quick).length === i + 15, { timeout: 20000, every: 2, what: `${i + 15} at the quick one` });
+    }
+    assert.deepEqual(flood(quick), numbers(0, count, '').map(Number));
+    assert.ok(await world.nodes[0].metric('imserver_live_events_skipped_total') > before, 'events were skipped');
+    assert.equal(slow.open, true);
+    slow.socket._socket.resume();
+    await until(() => flood(slow).at(-1) === count - 1, { timeout: 20000, what: 'the newest at the slow one' });
+    const seen = flood(slow);
+    assert.ok(seen.length < count, `${seen.length} of ${count}`);
+    assert.deepEqual(seen, [...new Set(seen)].sort((a, b) => a - b));
+    assert.equal((await send(slow, message(id, 'I am still here'))).ErrorCode, 0);
+    await quick.waitForEvent((e) => e.GroupMsgArray?.some((m) => m.MsgBody[0].MsgContent.Text === 'I am still here'));
+  });
+});
+
+engines('live rooms: broadcasts by push', { nodes: 3, timeout: 60000 }, ({ test }) => {
+  test('a broadcast reaches every room on every node, once a second', async (world) => {
+    const [owner, ann, ben] = await world.users('owner', 'ann', 'ben');
+    const [first, second] = [await room([owner, ann]), await room([ben])];
+    const rest = world.rest();
+    const body = (words) => ({ From_Account: owner.userID, Random: 9, MsgBody: [{ MsgType: 'TIMTextElem', MsgContent: { Text: words } }] });
+    await rest('group_open_http_svc/send_broadcast_msg', body('to all'));
+    for (const [user, id] of [[owner, first], [ann, first], [ben, second]]) await user.waitForMessage(text(id, 'to all'));
+    const many = await Promise.all([1, 2, 3].map((n) => rest('group_open_http_svc/send_broadcast_msg', body(`n${n}`)).catch((error) => error)));
+    assert.ok(many.some((a) => (a.ErrorCode ?? a.code) === 60007), 'one a second');
+  });
+});
+
+engines('live rooms: faults', { engines: ['cluster'], nodes: 3, timeout: 120000 }, ({ test }) => {
+  test('a node with half the watchers dies: they resume elsewhere and where they were, in order', async (world) => {
+    const [owner, ann] = await world.users('owner', 'ann'); // ann is on the second node
+    const id = await room([owner, ann]);
+    const half = await Promise.all(Array.from({ length: 6 }, () => world.raw({ login: world.id('w'), node: 1 })));
+    for (const raw of half) await join(raw, id);
+    for (const words of numbers(0, 20, 'm')) await say(owner, id, words);
+    await ann.waitForMessage(text(id, 'm 19'));
+    await Promise.all(half.map((raw) => until(() => items(raw, id).length === 20, { what: 'twenty' })));
+    await world.nodes[1].kill();
+    const began = Date.now();
+    for (const words of numbers(20, 30, 'm')) await say(owner, id, words);
+    assert.ok(Date.now() - began < 15000, 'the speaker does not wait');
+    // The sockets come back on another node, with the keys they had.
+    const moved = await Promise.all(half.map(async (old) => {
+      const raw = await world.raw({ node: 2 });
+      raw.session = old.session;
+      assert.equal((await raw.request('im_open_status.wslogin', { State: 'Online' })).ErrorCode, 0);
+      return raw;
+    }));
+    const words = (raw) => items(raw, id).map((m) => m.MsgBody[0].MsgContent.Text);
+    for (const raw of moved) await until(() => words(raw).at(-1) === 'm 29', { timeout: 15000, what: 'what was missed' });
+    for (const raw of moved) {
+      const all = words(raw);
+      assert.deepEqual(all, numbers(30 - all.length, 30, 'm'), 'a run without holes, in order');
+      assert.ok(all.length >= 10);
+    }
+    await say(owner, id, 'm 30');
+    for (const raw of moved) await until(() => words(raw).at(-1) === 'm 30', { what: 'the next one' });
+    await world.nodes[1].start();
+    await ann.waitForMessage(text(id, 'm 30'), { timeout: 30000 });
+    assert.deepEqual(texts(ann, id), numbers(0, 31, 'm'), 'the SDK shows each once');
+    await until(async () => (await world.rest()('group_open_http_svc/get_online_member_num', { GroupId: id })).OnlineMemberNum === 8, { timeout: 10000, what: 'all are counted' });
+  });
+
+  test('Redis loses its memory: the speaker goes on, sequences rise, and everybody gets everything', async (world) => {
+    const [owner, ann, ben] = await world.users('owner', 'ann', 'ben');
+    const id = await room([owner, ann, ben]);
+    const sequences = [(await say(owner, id, 'r 0')).sequence];
+    await ben.waitForMessage(text(id, 'r 0'));
+    await world.server.redis.stop();
+    for (const words of numbers(1, 6, 'r')) {
+      const began = Date.now();
+      sequences.push((await say(owner, id, words)).sequence);
+      assert.ok(Date.now() - began < 5000, 'the speaker waits for a bounded time');
+    }
+    await world.server.redis.start();
+    for (const user of [ann, ben]) await user.waitForMessage(text(id, 'r 5'), { timeout: 30000 });
+    await until(async () => {
+      sequences.push((await say(owner, id, 'again')).sequence);
+      await ben.waitForMessage(text(id, 'again'), { timeout: 500 });
+      return true;
+    }, { timeout: 20000, every: 500, what: 'the room after the restart' });
+    assert.deepEqual(sequences, [...new Set(sequences)].sort((a, b) => a - b), 'sequences never fall');
+    for (const user of [ann, ben]) {
+      assert.deepEqual(texts(user, id).filter((w) => w.startsWith('r ')), numbers(0, 6, 'r'));
+    }
+    await until(async () => (await world.rest()('group_open_http_svc/get_online_member_num', { GroupId: id })).OnlineMemberNum === 3, { timeout: 15000, what: 'all are counted again' });
+  });
+});

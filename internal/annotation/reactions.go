@@ -158,6 +158,9 @@ func (s *Store) Statistics(ctx context.Context, refs []Ref, count int, me int64)
 // first), and the place to go on from; 0 = that was all.
 func (s *Store) Reactors(ctx context.Context, r Ref, reaction string, after int64, count int) (uids []int64, next int64, err error) {
 	type row struct{ uid, place int64 }
+	if err := checkReaction(reaction); err != nil {
+		return nil, 0, err
+	}
 	if count <= 0 || count > MaxReactors {
 		count = MaxReactors
 	}

@@ -202,6 +202,43 @@ engines('groups: life', { env: { IMSERVER_MAX_WEB_INSTANCES: '3' }, timeout: 600
       assert.equal(answer.ErrorCode, code, `${command} ${JSON.stringify(body)}: ${JSON.stringify(answer)}`);
       assert.ok(answer.ErrorInfo);
     }
+    const ask = async (who, command, body, code = 0) => {
+      const answer = await who.request(command.includes('.') ? command : svc + command, body);
+      assert.equal(answer.ErrorCode ?? 0, code, `${command} ${JSON.stringify(body)}: ${JSON.stringify(answer)}`);
+      return answer;
+    };
+    // Forged roles; IDs with the prefixes of other kinds.
+    const team = await ask(owner, 'create_group', { Type: 'Public', Name: 'x', MemberList: [{ Member_Account: stranger.userID, Role: 'Owner' }] });
+    assert.equal((await ask(stranger, 'get_group_self_member_info', { GroupIdList: [team.GroupId], ResponseFilter: { MemberInfoFilter: ['Role'] } })).GroupInfo[0].SelfInfo.Role, 'Member');
+    await ask(owner, 'modify_group_member_info', { GroupId: team.GroupId, Member_Account: stranger.userID, Role: 'Owner' }, 10004);
+    await ask(stranger, 'modify_group_member_info', { GroupId: team.GroupId, Member_Account: stranger.userID, Role: 'Admin' }, 10007);
+    for (const [Type, id] of [['Public', '@TGS#2MINE'], ['Private', '@TGS#_c'], ['Community', '@TGS#_c@TOPIC#_t'], ['ChatRoom', `x@TOPIC#_t`], ['Public', ' '], ['Public', 'ü']]) {
+      await ask(owner, 'create_group', { Type, Name: 'x', GroupId: id }, 10015);
+    }
+    // Topics of another community.
+    const million = 'million_group_open_http_svc.';
+    const [one, two] = [await ask(owner, `${million}create_group`, { Type: 'Community', Name: '1', SupportTopic: 1 }), await ask(owner, `${million}create_group`, { Type: 'Community', Name: '2', SupportTopic: 1 })].map((a) => a.GroupId);
+    const { TopicId } = await ask(owner, `${million}create_topic`, { GroupId: two, TopicName: 't' });
+    const foreign = { GroupId: one, TopicId };
+    const message = { Random: 1, ClientSeq: 1, MsgClientTime: 1, MsgBody: [{ MsgType: 'TIMTextElem', MsgContent: { Text: 'x' } }] };
+    for (const [command, body] of [['send_group_msg', message], ['group_msg_get', { ReqMsgNumber: 20 }], ['msg_read_report', { MsgReadedSeq: 1 }], ['modify_topic', { TopicName: 'x' }], ['group_msg_recall', { MsgSeqList: [{ MsgSeq: 1 }] }],
+      ['modify_group_member_info', { Member_Account: owner.userID, MsgFlag: 'Discard' }]]) await ask(owner, million + command, { ...foreign, ...body }, 10010);
+    await ask(stranger, `${million}send_group_msg`, { GroupId: two, TopicId, ...message }, 10007);
+    await ask(owner, `${million}send_group_msg`, { GroupId: two, ...message }, 10007);
+    // Sequences beyond the newest, and below the first.
+    const at = { GroupId: team.GroupId };
+    await ask(owner, 'send_group_msg', { ...at, ...message });
+    await ask(stranger, 'msg_read_report', { ...at, MsgReadedSeq: 10 ** 9 });
+    assert.deepEqual((await ask(owner, 'group_msg_get', { ...at, ReqMsgNumber: 20, ReqMsgSeq: 10 ** 9 })).RspMsgList, []);
+    assert.equal((await ask(owner, 'group_msg_recall', { ...at, MsgSeqList: [{ MsgSeq: 999 }] })).RecallRetList[0].RetCode, 10030);
+    await ask(owner, 'delete_group_ramble_msg_by_seq', { ...at, Seqs: ['999'] });
+    await ask(owner, 'pin_message', { ...at, MsgSeq: 999 }, 10030);
+    await ask(owner, 'openim.modify_group_msg', { ...at, MsgSeq: 999, MsgVersion: 0, CloudCustomData: 'x' }, 20026);
+    assert.equal((await ask(owner, 'get_group_msg_receipt', { ...at, MsgSeqList: [{ MsgSeq: 999 }] })).GroupMsgReceiptList[0].Code, 10030);
+    for (const [command, body] of [['msg_read_report', { MsgReadedSeq: -1 }], ['group_msg_get', { ReqMsgNumber: 20, ReqMsgSeq: -1 }], ['delete_group_ramble_msg_by_seq', { Seqs: ['-1'] }]]) await ask(owner, command, { ...at, ...body }, 10004);
+    await ask(owner, 'send_group_msg', { ...at, ...message, Random: 2 });
+    const [session] = (await ask(stranger, 'recentcontact.page_get', { From_Account: stranger.userID, TimeStamp: 0, Count: 100 })).SessionItem.filter((i) => i.ToAccount === team.GroupId);
+    assert.equal(session.UnreadMsgCount, 1, 'reading beyond the newest reads up to it');
     const many = Array.from({ length: 10000 }, (_, i) => ({ Member_Account: `u${i}` }));
     assert.ok([10005, 80002, 60003].includes((await owner.request(`${svc}add_group_member`, { GroupId, MemberList: many })).ErrorCode));
     assert.equal((await owner.request(`${svc}get_group_self_member_info`, { GroupIdList: [GroupId], ResponseFilter: { GroupBaseInfoFilter: ['MemberNum'] } })).GroupInfo[0].MemberNum, 1);

@@ -1,4 +1,4 @@
-// Members, attributes, counters and topics as the SDK sees them (protocol 03 §7-§11), and what v2 has of groups.
+// Members, attributes, counters and topics as the SDK sees them (protocol 03 §7-§11).
 import assert from 'node:assert/strict';
 import { engines } from '../harness/engines.mjs';
 import { until } from '../harness/wait.mjs';
@@ -149,24 +149,5 @@ engines('groups: members', { env: { IMSERVER_MAX_WEB_INSTANCES: '3' }, timeout: 
     await rest('group_open_http_svc/destroy_group', { GroupId: groupID });
     await alice.waitForMessage(notice(groupID, 5));
     assert.equal((await rest('group_open_http_svc/get_role_in_group', { GroupId: groupID, User_Account: [bob.userID] })).ErrorCode, 10010);
-  });
-
-  test('v2: list, create, join, members, attributes, leaving', async (world) => {
-    const [alice] = await world.users('alice');
-    const bob = world.user('bob', { generation: 'v2' });
-    await bob.login();
-    const { data: { group: { groupID } } } = await bob.sdk.createGroup({ type: 'Public', name: 'v2', joinOption: 'FreeAccess' });
-    await alice.sdk.joinGroup({ groupID, type: 'Public' });
-    await bob.waitForMessage(tip(groupID, 1));
-    assert.deepEqual((await bob.sdk.getGroupMemberList({ groupID, count: 15, offset: 0 })).data.memberList.map((m) => m.userID).sort(), [alice.userID, bob.userID].sort());
-    await alice.sdk.initGroupAttributes({ groupID, groupAttributes: { a: 'b' } });
-    await bob.waitFor('GROUP_ATTRIBUTES_UPDATED', (d) => d.groupID === groupID && d.groupAttributes.a === 'b');
-    await bob.sdk.updateGroupProfile({ groupID, name: 'v2 renamed' });
-    await alice.waitForMessage(tip(groupID, 6));
-    assert.ok((await bob.sdk.getGroupList()).data.groupList.some((g) => g.groupID === groupID && g.name === 'v2 renamed'));
-    await alice.sdk.quitGroup(groupID);
-    await bob.waitForMessage(tip(groupID, 2));
-    await bob.sdk.dismissGroup(groupID);
-    assert.equal((await bob.sdk.getGroupList()).data.groupList.some((g) => g.groupID === groupID), false);
   });
 });

@@ -26,6 +26,7 @@ type world struct {
 	*apptest.App
 	dir    *group.Directory
 	log    *grouplog.Service
+	groups *group.Service
 	random int64
 }
 
@@ -48,8 +49,8 @@ func newWorld(t *testing.T, db *store.DB, limiter ratelimit.Limiter) *world {
 		}
 	})
 	w.log.Register(a.Table)
-	groups := group.NewService(group.Options{DB: db, Accounts: a.Accounts, Groups: w.dir, Hub: a.Hub, Messages: w.log, Now: a.Now, Log: a.Log})
-	groups.Register(a.Table)
+	w.groups = group.NewService(group.Options{DB: db, Accounts: a.Accounts, Groups: w.dir, Hub: a.Hub, Messages: w.log, Now: a.Now, Log: a.Log})
+	w.groups.Register(a.Table)
 	return w
 }
 

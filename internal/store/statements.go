@@ -19,17 +19,18 @@ const maxStatements = 512
 
 // connector opens connections that keep their statements.
 type connector struct {
-	dsn  string
-	base driver.Driver
+	dsn   string
+	base  driver.Driver
+	trace func(statement string) // may be nil
 }
 
 // openKeeping is sql.Open("sqlite", dsn) with kept statements.
-func openKeeping(dsn string) (*sql.DB, error) {
+func openKeeping(dsn string, trace func(statement string)) (*sql.DB, error) {
 	plain, err := sql.Open("sqlite", dsn)
 	if err != nil {
 		return nil, err
 	}
-	c := &connector{dsn: dsn, base: plain.Driver()}
+	c := &connector{dsn: dsn, base: plain.Driver(), trace: trace}
 	return sql.OpenDB(c), plain.Close() // it has opened nothing yet
 }
 
@@ -44,7 +45,7 @@ func (c *connector) Connect(context.Context) (driver.Conn, error) {
 	if !ok {
 		return nil, errors.Join(errors.New("store: the SQLite driver has changed"), conn.Close())
 	}
-	k := &keepingConn{fullConn: full}
+	k := &keepingConn{fullConn: full, trace: c.trace}
 	k.kept, err = simplelru.NewLRU(maxStatements, func(_ string, s *statement) { s.forget() })
 	return k, err
 }
@@ -65,7 +66,8 @@ type fullConn interface {
 // is used by one goroutine at a time.
 type keepingConn struct {
 	fullConn
-	kept *simplelru.LRU[string, *statement]
+	trace func(statement string) // may be nil
+	kept  *simplelru.LRU[string, *statement]
 }
 
 // statement is a prepared statement. While its rows are being read it cannot

@@ -51,6 +51,9 @@ type Options struct {
 	// OnAway, if set, is told when Postgres ceases to answer and when it
 	// answers again; see [ErrAway]. It must not block.
 	OnAway func(away bool)
+	// OnStatement, if set, is told of every statement before it is run: what a
+	// command costs is how many there are.
+	OnStatement func(statement string)
 }
 
 // DB is an open database. Reads go to Read; every write goes through Write or
@@ -90,6 +93,9 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	cfg.MaxConns = int32(conns - writers - lists)
 	cfg.MaxConnLifetime = time.Hour
 	cfg.ConnConfig.ConnectTimeout = 5 * time.Second
+	if o.OnStatement != nil {
+		cfg.ConnConfig.Tracer = tracer(o.OnStatement)
+	}
 	w := newWatch(cfg.ConnConfig)
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
@@ -163,7 +169,7 @@ func openSQLite(o Options) (*DB, error) {
 			q.Set("_txlock", mode)
 		}
 		// Escaped, because a #, ? or % in a folder's name would end or change the path.
-		db, err := openKeeping("file:" + (&url.URL{Path: path}).EscapedPath() + "?" + q.Encode())
+		db, err := openKeeping("file:"+(&url.URL{Path: path}).EscapedPath()+"?"+q.Encode(), o.OnStatement)
 		if err != nil {
 			return nil, fmt.Errorf("store: %w", err)
 		}

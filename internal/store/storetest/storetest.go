@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -27,6 +28,42 @@ func Open(t *testing.T, fn func(t *testing.T, db *store.DB)) {
 	t.Helper()
 	t.Run(store.SQLite.String(), func(t *testing.T) { fn(t, SQLite(t)) })
 	t.Run(store.Postgres.String(), func(t *testing.T) { fn(t, Postgres(t)) })
+}
+
+// Statements keeps the statements that a database was asked to run.
+type Statements struct {
+	mu   sync.Mutex
+	list []string // guarded by mu
+}
+
+func (s *Statements) add(statement string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.list = append(s.list, statement)
+}
+
+// Of returns the statements that fn makes.
+func (s *Statements) Of(fn func()) []string {
+	s.mu.Lock()
+	s.list = nil
+	s.mu.Unlock()
+	fn()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.list
+}
+
+// Counted is Open with the statements of the database.
+func Counted(t *testing.T, fn func(t *testing.T, db *store.DB, made *Statements)) {
+	t.Helper()
+	t.Run(store.SQLite.String(), func(t *testing.T) {
+		made := &Statements{}
+		fn(t, open(t, store.Options{Dir: t.TempDir(), OnStatement: made.add}), made)
+	})
+	t.Run(store.Postgres.String(), func(t *testing.T) {
+		made := &Statements{}
+		fn(t, open(t, store.Options{URL: PostgresURL(t), MaxConns: 8, OnStatement: made.add}), made)
+	})
 }
 
 // SQLite returns an embedded database of its own for the test or benchmark.

@@ -66,7 +66,7 @@ export class User {
 
   /** Adds a plugin package, e.g. registerPlugin('tim-upload-plugin', 'tim-upload-plugin'). */
   registerPlugin(name, module) {
-    return this.#request('registerPlugin', { name, module });
+    return this.#request('registerPlugin', { name, module }).then(() => this.#note('methods', 'registerPlugin'));
   }
 
   /** Creates and sends a message: `send('Text', peer, {text: 'hi'}, {sendOptions, group: true, …message fields})`. */

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"os"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -151,11 +153,34 @@ func TestMergedPush(t *testing.T) {
 	}
 }
 
+// recorded returns frames as real clients sent them.
+func recorded(f *testing.F) (frames [][]byte) {
+	lines, err := os.ReadFile("../../cmd/imserver/testdata/requests.jsonl")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for line := range bytes.Lines(lines) {
+		var r struct {
+			Command string
+			Body    json.RawMessage
+		}
+		if err := json.Unmarshal(line, &r); err != nil {
+			f.Fatal(err)
+		}
+		frames = append(frames, fmt.Appendf(nil, `{"head":{"ver":"v4","platform":7,"sdkappid":1400000001,"contenttype":"json","status_instid":1001,"a2":"k","tinyid":"144115200000000001","servcmd":%q,"seq":%d,"cs":1},"body":%s}`,
+			r.Command, len(frames)+1, r.Body))
+	}
+	return frames
+}
+
 // FuzzDecode: no frame panics, and what is accepted is safe to echo.
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`{"head":{"servcmd":"a.b","seq":1},"body":{}}`))
 	f.Add([]byte(`{"head":{"servcmd":"a\"b","seq":"9"},"body":[[[]]]}`))
 	f.Add([]byte(`{"head":{"servcmd":"x","seq":1e3},"body":null}`))
+	for _, frame := range recorded(f) {
+		f.Add(frame)
+	}
 	f.Fuzz(func(t *testing.T, frame []byte) {
 		wire.PeekHead(frame)
 		head, body, err := wire.Decode(frame)

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"log"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -94,7 +95,12 @@ func (m *member) session(ctx context.Context, url string) error {
 			conn.Close()
 		}
 	}()
-	if err := m.login(ctx); err != nil {
+	begin := time.Now()
+	err := m.login(ctx)
+	if took := time.Since(begin); took > 5*time.Second {
+		log.Printf("  %s was %s at logging in: %v", m.name, took.Round(time.Millisecond), err)
+	}
+	if err != nil {
 		return err
 	}
 	m.be(url)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"imserver/internal/admission"
 	"imserver/internal/certfile"
 	"imserver/internal/clientip"
 	"imserver/internal/config"
@@ -46,7 +47,9 @@ func serve(ctx context.Context, c *config.Config, out io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
-	server := &http.Server{Handler: n.handler(), ReadHeaderTimeout: c.Limits.HandshakeTimeout, IdleTimeout: 2 * time.Minute,
+	gate := admission.New(c.Limits.Connections, c.Limits.Handshakes, n.metrics)
+	listener = gate.Listen(listener)
+	server := &http.Server{Handler: gate.Handler(n.handler()), ConnContext: gate.Context, ReadHeaderTimeout: c.Limits.HandshakeTimeout, IdleTimeout: 2 * time.Minute,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
 	if c.TLS.CertFile != "" {
 		cert, err := certfile.Open(c.TLS.CertFile, c.TLS.KeyFile, log)

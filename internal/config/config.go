@@ -100,6 +100,16 @@ type Limits struct {
 	// CommandConcurrency is how many commands of a connection are worked on at once, 1 to 1024; more wait in the socket.
 	CommandConcurrency int `koanf:"command_concurrency"`
 
+	// Concurrency is how many commands of all connections are worked on at once, 64 to 1,000,000. Beyond that they are
+	// refused, logins excepted: the SDK is told to wait (protocol 01 §13).
+	Concurrency int `koanf:"concurrency"`
+
+	// Connections bounds the open connections of the process; 0 is what its limit of open files allows.
+	Connections int `koanf:"connections"`
+
+	// Handshakes bounds the connections whose first request has not come yet; the oldest make way, 16 to 1,000,000.
+	Handshakes int `koanf:"handshakes"`
+
 	// ConnectionsPerIP bounds the open connections from one address; 0 is no limit. IPv6 counts by /64.
 	ConnectionsPerIP int `koanf:"connections_per_ip"`
 
@@ -136,6 +146,8 @@ func Default() *Config {
 			CommandRate:        100,
 			CommandBurst:       500,
 			CommandConcurrency: 16,
+			Concurrency:        4096,
+			Handshakes:         2048,
 			ConnectionsPerIP:   2000,
 			HandshakeTimeout:   10 * time.Second,
 			PingInterval:       25 * time.Second,

@@ -31,7 +31,9 @@ type Conn struct {
 	platform int16
 	mode     wire.Mode
 	limiter  *rate.Limiter
-	heard    atomic.Int64 // unix ns of the last frame or pong
+	refusals *rate.Limiter // used by the reading goroutine only, as told
+	told     time.Time     // when an overload was last pushed
+	heard    atomic.Int64  // unix ns of the last frame or pong
 
 	session atomic.Pointer[session.Session] // attached login instance
 	guest   atomic.Pointer[verified]        // last other key seen here, see authenticate

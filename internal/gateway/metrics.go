@@ -17,6 +17,7 @@ type metrics struct {
 	seconds     *prometheus.HistogramVec
 	bad         *prometheus.CounterVec
 	kicks       *prometheus.CounterVec
+	shed        *prometheus.CounterVec
 	pushed      prometheus.Counter
 	overflows   prometheus.Counter
 	skipped     prometheus.Counter
@@ -39,6 +40,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		seconds: f.NewHistogramVec(prometheus.HistogramOpts{Namespace: "imserver", Name: "command_seconds",
 			Help: "Time from reading a command to queueing its answer.", Buckets: prometheus.ExponentialBuckets(0.0005, 2.5, 11)}, []string{"command"}),
 		bad:       vec("frames_bad_total", "Frames that no command could be read from, by reason.", "reason"),
+		shed:      vec("commands_shed_total", "Commands refused because of overload, by whose: the connection's or the node's.", "of"),
 		kicks:     vec("kicks_total", "Devices kicked out, by kick type.", "type"),
 		pushed:    counter("events_pushed_total", "Event items written to connections."),
 		overflows: counter("queue_overflows_total", "Connections closed because their queue was full."),

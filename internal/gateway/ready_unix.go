@@ -4,14 +4,14 @@ package gateway
 
 import (
 	"io"
-	"net"
 	"syscall"
 )
 
-// listenReady lets the input of a plain TCP socket wait without a buffer.
+// listenReady lets the input of a plain socket wait without a buffer; TLS has
+// no such thing.
 func (in *input) listenReady() {
-	if tcp, ok := in.nc.(*net.TCPConn); ok {
-		if raw, err := tcp.SyscallConn(); err == nil {
+	if sc, ok := in.nc.(syscall.Conn); ok {
+		if raw, err := sc.SyscallConn(); err == nil {
 			in.raw, in.take = raw, in.takeReady
 		}
 	}

@@ -54,11 +54,11 @@ func (c *Conn) handle(frame *[]byte, size int64) {
 		// Always good, whoever asks: any error is a reconnect loop (protocol 01 T3).
 		c.reply(r, command.Empty{}, nil)
 		return
-	case c.limiter != nil && !c.limiter.Allow():
-		c.refuse(r, command.Err(command.CodeTooFast, ""))
-		return
 	}
 	r.access = c.server.table.Lookup(head.Command)
+	if c.shed(r) {
+		return
+	}
 	if !c.begin(r) {
 		c.refuse(r, command.Err(command.CodeTooFast, "too many requests are held"))
 		return
@@ -93,6 +93,7 @@ func (c *Conn) begin(r request) bool {
 		c.room.Wait()
 	}
 	c.inflight++
+	c.server.busy.Add(1)
 	return true
 }
 
@@ -103,6 +104,7 @@ func (c *Conn) end(r request) {
 		c.mu.Unlock()
 		return
 	}
+	c.server.busy.Add(-1)
 	c.inflight--
 	if c.room != nil {
 		c.room.Signal()

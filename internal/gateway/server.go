@@ -31,6 +31,7 @@ type Options struct {
 	MaxQueue     int            // bytes waiting for a connection before it counts as too slow
 	MaxStream    int            // bytes of live-room events waiting for a connection; of more the oldest are skipped
 	MaxInflight  int            // commands of one connection being processed at once
+	MaxBusy      int            // commands of all connections being processed at once
 	CommandRate  float64        // commands per second of one connection; 0 = no limit
 	CommandBurst int            // commands that may come at once
 	PerAddress   int            // connections of one address, loopback excepted; 0 = no limit
@@ -70,6 +71,7 @@ type Server struct {
 	workers  *workers
 
 	nextID   atomic.Uint64
+	busy     atomic.Int64  // commands being processed
 	resyncs  atomic.Uint64 // counts calls of Resync
 	draining atomic.Bool
 	mu       sync.Mutex

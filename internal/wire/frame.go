@@ -107,10 +107,11 @@ func AppendAnswer(dst []byte, command, seq string, body []byte) []byte {
 
 // Names of frames that the server sends by itself (protocol 01 §12, §13).
 const (
-	PushCommand   = "im_open_push.msg_push"
-	KickCommand   = "im_open_status.stat_forceoffline"
-	RelogCommand  = "StatSvc.KickOther"
-	OverloadNotif = "OverLoadPush.notify2"
+	PushCommand     = "im_open_push.msg_push"
+	KickCommand     = "im_open_status.stat_forceoffline"
+	RelogCommand    = "StatSvc.KickOther"
+	OverloadCommand = "OverLoadPush.notify2"
+	OverloadNotif   = "OverLoadPush.notify2"
 )
 
 const (

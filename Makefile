@@ -15,7 +15,7 @@ BENCHDEVICES ?= 2000
 SUITES    ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test unit acceptance compat lint vuln bench microbench faults fuzz ci docker clean
+.PHONY: help run build test unit acceptance compat lint vuln bench microbench faults overload fuzz ci docker clean
 
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,7 +64,10 @@ microbench: ## Run the Go benchmarks
 	$(SERVICES) && $(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./...
 
 faults: ## Break nodes, Postgres, Redis and the network under load; check that nothing is lost
-	$(SERVICES) && $(GO) run ./faults $(if $(SHORT),-short)
+	$(SERVICES) && $(GO) run ./faults $(if $(SHORT),-short,-docs docs/faults.md)
+
+overload: ## Measure what clients who ask too much cost the others, write docs/faults.md's table
+	$(SERVICES) && $(GO) run ./faults -overload -docs docs/faults.md
 
 fuzz: ## Run every fuzz target for FUZZTIME
 	@grep -rEo --include='*_test.go' '^func Fuzz\w+' cmd internal | sed 's|/[^/]*:func | |' | while read -r package target; do \

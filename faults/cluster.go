@@ -57,8 +57,8 @@ func newCluster(ctx context.Context, binary string, count int) (c *cluster, err 
 	own := binary == ""
 	if own {
 		binary = filepath.Join(dir, "imserver")
-		if out, err := exec.CommandContext(ctx, "go", "build", "-tags", "movableclock", "-o", binary, "./cmd/imserver").CombinedOutput(); err != nil {
-			return c, fmt.Errorf("build: %w: %s", err, out)
+		if err := build(ctx, binary); err != nil {
+			return c, err
 		}
 	}
 	if binary, err = filepath.Abs(binary); err != nil {
@@ -86,6 +86,15 @@ func newCluster(ctx context.Context, binary string, count int) (c *cluster, err 
 	}
 	log.Printf("%d nodes, data and logs in %s", count, dir)
 	return c, nil
+}
+
+// build makes the server from this tree, with a clock that can be moved.
+func build(ctx context.Context, binary string) error {
+	out, err := exec.CommandContext(ctx, "go", "build", "-tags", "movableclock", "-o", binary, "./cmd/imserver").CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("build: %w: %s", err, out)
+	}
+	return nil
 }
 
 func (c *cluster) startServices(ctx context.Context) (err error) {

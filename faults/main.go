@@ -21,15 +21,17 @@ import (
 )
 
 type options struct {
-	binary string
-	docs   string
-	short  bool
-	only   string
-	users  int
-	every  time.Duration
-	chaos  time.Duration
-	seed   int64
-	keep   bool
+	binary   string
+	docs     string
+	short    bool
+	overload bool
+	only     string
+	users    int
+	members  int
+	every    time.Duration
+	chaos    time.Duration
+	seed     int64
+	keep     bool
 }
 
 // pick returns how long something takes in the full form or the short one.
@@ -46,6 +48,8 @@ func main() {
 	var o options
 	flag.StringVar(&o.binary, "binary", "", "imserver binary (default: built from this tree, with a clock that can be moved)")
 	flag.StringVar(&o.docs, "docs", "", "page whose table is to be renewed")
+	flag.BoolVar(&o.overload, "overload", false, "measure what clients who ask too much cost the others")
+	flag.IntVar(&o.members, "members", 50000, "overload: size of the large group")
 	flag.BoolVar(&o.short, "short", false, "two minutes instead of everything")
 	flag.StringVar(&o.only, "only", "", "only faults whose name contains this")
 	flag.IntVar(&o.users, "users", 16, "chatting users")
@@ -56,6 +60,18 @@ func main() {
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if task := os.Getenv(audienceVar); task != "" {
+		if err := attend(task); err != nil {
+			log.Fatal(err)
+		}
+		return
+	}
+	if o.overload {
+		if err := overload(ctx, o); err != nil {
+			log.Fatal(err)
+		}
+		return
+	}
 	ok, err := run(ctx, o)
 	if err != nil {
 		log.Fatal(err)

@@ -1,0 +1,180 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"imserver/bench/loadgen"
+)
+
+func abuses() []abuse {
+	return []abuse{
+		{"nobody", func(ctx context.Context, _ *node) (string, error) { <-ctx.Done(); return "", nil }},
+		{"2,000 clients that connect and log in at once", storm},
+		{"a client that never reads, sent 8 KB messages by four others", deaf},
+		{"a client that sends 10,000 commands/s (history pages)", flood},
+		{"10,000 half-open handshakes", halfOpen},
+	}
+}
+
+func (n *node) target() loadgen.Target { return loadgen.Target{URL: n.url, App: appID, Key: appKey} }
+
+// storm is everybody coming back at once.
+func storm(ctx context.Context, n *node) (string, error) {
+	const clients = 2000
+	begin := time.Now()
+	devices, err := loadgen.OpenAll(n.target(), "storm", clients, clients, nil, nil)
+	if err != nil {
+		return "", err
+	}
+	took := time.Since(begin)
+	<-ctx.Done()
+	loadgen.CloseAll(devices)
+	return fmt.Sprintf("all logged in within %.1f s, %.0f a second", took.Seconds(), clients/took.Seconds()), nil
+}
+
+// deaf logs in and reads nothing any more, while others write to it.
+func deaf(ctx context.Context, n *node) (string, error) {
+	d, err := loadgen.NewDevice(n.target(), "deaf")
+	if err != nil {
+		return "", err
+	}
+	stall := make(chan struct{})
+	defer close(stall)
+	logged := make(chan int, 1)
+	if err := d.Connect(func([]byte, int64) { <-stall }); err != nil { // the reading goroutine stands still at the first push
+		return "", err
+	}
+	d.Login(func(r loadgen.Reply) { logged <- r.Code })
+	if code := <-logged; code != 0 {
+		return "", fmt.Errorf("login: code %d", code)
+	}
+	writers, err := loadgen.OpenAll(n.target(), "writer", 4, 4, nil, nil)
+	if err != nil {
+		return "", err
+	}
+	defer loadgen.CloseAll(writers)
+	var sent atomic.Int64
+	var wg sync.WaitGroup
+	for _, w := range writers {
+		wg.Go(func() {
+			for i := int64(1); ctx.Err() == nil; i++ {
+				w.Send("openim.sendmsg", loadgen.C2C(nil, w.User, "deaf", i, i, 0, i, time.Now().Unix(), 8000), 0, func(r loadgen.Reply) {
+					if r.Code == 0 {
+						sent.Add(1)
+					}
+				})
+				sleep(ctx, 12*time.Millisecond)
+			}
+		})
+	}
+	wg.Wait()
+	closed, err := n.metric(`imserver_connections_closed_total`)
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%d messages to it; closed: %s", sent.Load(), closed), nil
+}
+
+// flood sends far more commands than the limit, whatever is answered.
+func flood(ctx context.Context, n *node) (string, error) {
+	devices, err := loadgen.OpenAll(n.target(), "flood", 1, 1, nil, nil)
+	if err != nil {
+		return "", err
+	}
+	defer loadgen.CloseAll(devices)
+	d := devices[0]
+	d.Grow(1 << 17)
+	var asked, served, refused atomic.Int64
+	begin := time.Now()
+	for ctx.Err() == nil {
+		for due := int64(time.Since(begin).Seconds() * 10000); asked.Load() < due && ctx.Err() == nil; asked.Add(1) {
+			d.Send("openim.getroammsg", []byte(`{"Peer_Account":"bystander0","MaxCnt":15,"LastMsgTime":0,"GetDirection":0}`), 0, func(r loadgen.Reply) {
+				switch r.Code {
+				case 0:
+					served.Add(1)
+				case 60007:
+					refused.Add(1)
+				}
+			})
+		}
+		sleep(ctx, 5*time.Millisecond)
+	}
+	s := time.Since(begin).Seconds()
+	return fmt.Sprintf("it got %.0f commands/s across; %.0f/s served, %.0f/s refused with 60007", float64(asked.Load())/s, float64(served.Load())/s, float64(refused.Load())/s), nil
+}
+
+// halfOpen keeps opening sockets that begin a request and never end it, and
+// lets genuine users in between.
+func halfOpen(ctx context.Context, n *node) (string, error) {
+	const sockets = 10000
+	address := strings.TrimPrefix(n.url, "ws://")
+	var open []net.Conn
+	defer func() {
+		for _, nc := range open {
+			_ = nc.Close()
+		}
+	}()
+	for len(open) < sockets && ctx.Err() == nil {
+		nc, err := net.Dial("tcp", address)
+		if err != nil {
+			return "", err
+		}
+		open = append(open, nc)
+		if _, err := io.WriteString(nc, "GET /binfo HTTP/1.1\r\nHost: x\r\n"); err != nil {
+			continue // it had to make way already
+		}
+	}
+	var visits loadgen.Histogram
+	for i := 0; ctx.Err() == nil; i++ {
+		begin := time.Now()
+		d, err := loadgen.NewDevice(n.target(), fmt.Sprintf("genuine%d", i))
+		if err != nil {
+			return "", err
+		}
+		if err := d.Open(nil); err != nil {
+			return "", fmt.Errorf("a genuine user could not log in: %w", err)
+		}
+		visits.Record(time.Since(begin))
+		d.Close()
+		sleep(ctx, 50*time.Millisecond)
+	}
+	cut, err := n.metric("imserver_connections_cut_total")
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%d opened, cut: %s; %d genuine users came meanwhile, connected and logged in within %.0f ms (p99)",
+		len(open), cut, visits.Count(), ms(visits.Quantile(0.99))), nil
+}
+
+// metric returns the node's counters of a name, as label=value pairs.
+func (n *node) metric(name string) (string, error) {
+	res, err := http.Get(strings.TrimSuffix(n.readiness, "/readyz") + "/metrics")
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = res.Body.Close() }()
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		return "", err
+	}
+	var found []string
+	for line := range strings.Lines(string(text)) {
+		if rest, ok := strings.CutPrefix(line, name+"{"); ok {
+			label, value, _ := strings.Cut(rest, "} ")
+			_, label, _ = strings.Cut(label, "=")
+			found = append(found, strings.Trim(label, `"`)+" "+strings.TrimSpace(value))
+		}
+	}
+	if found == nil {
+		return "none", nil
+	}
+	return strings.Join(found, ", "), nil
+}

@@ -178,7 +178,7 @@ func gatewayOptions(c *config.Config) gateway.Options {
 	l := c.Limits
 	return gateway.Options{
 		MaxFrame: l.FrameBytes, MaxQueue: l.QueueBytes, MaxStream: min(l.QueueBytes/2, maxStream), MaxInflight: l.CommandConcurrency,
-		MaxBusy: l.Concurrency,
+		MaxBusy:     l.Concurrency,
 		CommandRate: float64(l.CommandRate), CommandBurst: l.CommandBurst, PerAddress: l.ConnectionsPerIP,
 		Handshake: l.HandshakeTimeout, Timeout: 10 * time.Second, PingAfter: l.PingInterval, DeadAfter: l.IdleTimeout,
 		WriteTimeout: l.WriteTimeout, Origins: c.AllowedOrigins, Proxies: c.TrustedProxies,

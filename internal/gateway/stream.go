@@ -28,7 +28,7 @@ type stream struct {
 
 // place is how far the connection is in one room.
 type place struct {
-	room                        int64
+	room                      int64
 	written, asked, confirmed int64
 }
 

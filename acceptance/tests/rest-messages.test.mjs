@@ -35,6 +35,14 @@ engines('rest: messages', { env: { IMSERVER_MAX_WEB_INSTANCES: '4' } }, ({ test 
     await gone.waitFor('KICKED_OUT');
     assert.deepEqual(await state(), ['NotImported', 'Imported', 'Imported']);
     await assert.rejects(alice.sendText(one, 'anybody there?'), { code: 20003 });
+    const later = await world.device(alice); // what was written stays in the list and the history of others, under its writer's name
+    await later.waitFor('CONVERSATION_LIST_UPDATED', (list) => list.some((c) => c.conversationID === `C2C${one}` && c.lastMessage.fromAccount === one));
+    await later.unread(1);
+    const { data } = await later.sdk.getMessageList({ conversationID: `C2C${one}` });
+    assert.deepEqual(data.messageList.map((m) => [m.ID, m.from]), [[sent.ID, one]]);
+    await later.sdk.setMessageRead({ conversationID: `C2C${one}` });
+    await later.sdk.deleteConversation(`C2C${one}`);
+    assert.deepEqual((await world.rest()('recentcontact/get_list', { From_Account: alice.userID, TimeStamp: 0, StartIndex: 0, TopTimeStamp: 0, TopStartIndex: 0, AssistFlags: 7 })).SessionItem, []);
     const tooMany = await world.rest()('im_open_login_svc/account_delete', { DeleteItem: Array.from({ length: 101 }, (_, i) => ({ UserID: `u${i}` })) });
     assert.equal(tooMany.ErrorCode, 70206);
   });

@@ -29,9 +29,9 @@ func (d *Directory) Delete(ctx context.Context, uids []int64) error {
 				return err
 			}
 		}
-		_, err := tx.ExecContext(ctx, `INSERT INTO deleted_accounts (app, user_id, void_before)
-			SELECT app, user_id, CAST($1 AS BIGINT) FROM accounts WHERE uid IN `+store.In(2, len(uids))+`
-			ON CONFLICT (app, user_id) DO UPDATE SET void_before = excluded.void_before`, store.Args(uids, any(d.now().Unix()))...)
+		_, err := tx.ExecContext(ctx, `INSERT INTO deleted_accounts (app, user_id, void_before, uid)
+			SELECT app, user_id, CAST($1 AS BIGINT), uid FROM accounts WHERE uid IN `+store.In(2, len(uids))+`
+			ON CONFLICT (app, user_id) DO UPDATE SET void_before = excluded.void_before, uid = excluded.uid`, store.Args(uids, any(d.now().Unix()))...)
 		if err != nil {
 			return err
 		}

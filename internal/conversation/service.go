@@ -196,7 +196,7 @@ func (s *Service) unknown(ctx context.Context, call *command.Call, list []key) (
 			ids = append(ids, k.target)
 		}
 	}
-	found, err := s.accounts.LookupAll(ctx, call.App.SDKAppID, ids)
+	found, err := s.accounts.FormerAll(ctx, call.App.SDKAppID, ids)
 	if err != nil {
 		return nil, err
 	}

@@ -57,7 +57,7 @@ func (s *Service) Conversations(ctx context.Context, call *command.Call, w conve
 	for _, r := range rows {
 		uids = append(uids, r.peer)
 	}
-	who, err := s.Accounts.ByUIDs(ctx, uids)
+	who, err := s.Accounts.WithFormer(ctx, uids)
 	if err != nil {
 		return nil, err
 	}
@@ -134,7 +134,7 @@ func (m *Message) other(uid int64) int64 {
 
 // Remove implements conversation.Source.
 func (s *Service) Remove(ctx context.Context, call *command.Call, uid int64, ids []string, clear bool) error {
-	found, err := s.Accounts.LookupAll(ctx, call.App.SDKAppID, ids)
+	found, err := s.Accounts.FormerAll(ctx, call.App.SDKAppID, ids)
 	if err != nil {
 		return err
 	}

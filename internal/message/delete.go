@@ -31,7 +31,7 @@ func (s *Service) delete(ctx context.Context, call *command.Call, req *deleteReq
 	} else if req.From_Account != "" && req.From_Account != call.UserID {
 		return command.Empty{}, command.Err(command.CodeBadPacket, "the caller is not of this chat")
 	}
-	peer, err := s.Accounts.Lookup(ctx, call.App.SDKAppID, other)
+	peer, err := s.Accounts.Former(ctx, call.App.SDKAppID, other)
 	if err != nil {
 		return command.Empty{}, err
 	}
@@ -124,7 +124,7 @@ func (s *Service) clear(ctx context.Context, call *command.Call, req *clearReque
 	if req.Type != 1 {
 		return command.Empty{}, command.Err(command.CodeBadPacket, "Type must be 1 or 2")
 	}
-	peer, err := s.Accounts.Lookup(ctx, call.App.SDKAppID, req.To_Account)
+	peer, err := s.Accounts.Former(ctx, call.App.SDKAppID, req.To_Account)
 	if err != nil {
 		return command.Empty{}, err
 	}

@@ -33,7 +33,7 @@ const maxPage = 100
 const maxSecond = 5000
 
 func (s *Service) history(ctx context.Context, call *command.Call, req *historyRequest) (*historyAnswer, error) {
-	peer, err := s.Accounts.Lookup(ctx, call.App.SDKAppID, req.Peer_Account)
+	peer, err := s.Accounts.Former(ctx, call.App.SDKAppID, req.Peer_Account)
 	if err != nil {
 		return nil, err
 	}

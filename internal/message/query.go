@@ -84,7 +84,7 @@ func authorOf(ctx context.Context, q store.Querier, lo, hi int64, r ref) (sender
 
 // both looks up the two accounts of a pair.
 func (s *Service) both(ctx context.Context, a, b int64) (map[int64]*account.Account, error) {
-	found, err := s.Accounts.ByUIDs(ctx, []int64{a, b})
+	found, err := s.Accounts.WithFormer(ctx, []int64{a, b})
 	if err != nil {
 		return nil, err
 	}

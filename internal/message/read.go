@@ -34,7 +34,7 @@ func (s *Service) markRead(ctx context.Context, call *command.Call, req *readReq
 		if item.LastedMsgTime < 0 || item.LastedMsgTime > maxUnix {
 			return command.Empty{}, command.Err(command.CodeBadPacket, "LastedMsgTime is out of range")
 		}
-		peer, err := s.Accounts.Lookup(ctx, call.App.SDKAppID, item.To_Account)
+		peer, err := s.Accounts.Former(ctx, call.App.SDKAppID, item.To_Account)
 		if err != nil {
 			return command.Empty{}, err
 		}

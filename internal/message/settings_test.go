@@ -173,7 +173,7 @@ func (p *fakePolicy) MaySend(_ context.Context, _ *command.Call, _, to *account.
 func TestPolicy(t *testing.T) {
 	p := &fakePolicy{}
 	each(t, message.Options{Policy: p}, func(t *testing.T, w *world, ann, ann2, ben, _ *device) {
-		for _, want := range []int{20007, 20009, 20010, 20012} {
+		for _, want := range []int{20007, 20009, 20010, 20011, 20012} {
 			p.drop, p.err = false, command.Err(want, "refused")
 			code, _ := ann.do(t, "openim.sendmsg", ann.draft("ben", "x", nil))
 			wantCode(t, code, want, "refusal")
@@ -193,11 +193,14 @@ func TestPolicy(t *testing.T) {
 }
 
 // censor replaces a word, and is told of what was sent.
-type censor struct{ sent []string }
+type censor struct {
+	sent []string
+	code int
+}
 
 func (c *censor) BeforeSend(_ context.Context, _ *command.Call, _, _ *account.Account, m *message.Message) error {
 	if strings.Contains(string(m.Body), "forbidden") {
-		return command.Err(80001, "refused")
+		return command.Err(c.code, "refused by the app")
 	}
 	m.Body = []byte(strings.ReplaceAll(string(m.Body), "damn", "****"))
 	return nil
@@ -223,8 +226,16 @@ func TestHook(t *testing.T) {
 				[]any{"ben", 1.0, 1.0, object{"Text": "****"}}, "copy")
 		}
 		equal(t, ben.texts(t, "ann"), []string{"fine", "****"}, "history")
-		code, _ := ann.do(t, "openim.sendmsg", ann.draft("ben", "forbidden", nil))
-		wantCode(t, code, 80001, "refusal")
+		for _, h.code = range []int{20006, 80001, 80004, 10100, 120001, 130000} {
+			for _, extra := range []object{nil, {"MsgLifeTime": 0}} {
+				code, answer := ann.do(t, "openim.sendmsg", ann.draft("ben", "forbidden", extra))
+				wantCode(t, code, h.code, "refusal")
+				equal(t, answer["ErrorInfo"], "refused by the app", "text of a refusal")
+			}
+		}
+		code, _ := w.admin(t, "openim.sendmsg", object{"From_Account": "ann", "To_Account": "ben", "MsgRandom": 6, "MsgBody": say("forbidden")})
+		wantCode(t, code, h.code, "refusal of an administrator's message")
+		equal(t, len(ben.texts(t, "ann")), 2, "messages after the refusals")
 		ann.send(t, "ben", "forbidden", object{"ForbidCallbackControl": []string{"ForbidBeforeSendMsgCallback", "ForbidAfterSendMsgCallback"}})
 		equal(t, len(h.sent), 2, "messages the hook was told of")
 	})

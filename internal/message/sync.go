@@ -236,7 +236,7 @@ func (s *Service) unreadCounts(ctx context.Context, uid, low int64) ([]pairUnrea
 	for i, c := range counts {
 		uids[i] = c.peer
 	}
-	who, err := s.Accounts.ByUIDs(ctx, uids)
+	who, err := s.Accounts.WithFormer(ctx, uids)
 	if err != nil {
 		return nil, err
 	}
@@ -259,7 +259,7 @@ func (s *Service) everyone(ctx context.Context, lists ...[]Message) (map[int64]*
 	}
 	slices.Sort(uids)
 	uids = slices.Compact(uids)
-	found, err := s.Accounts.ByUIDs(ctx, uids)
+	found, err := s.Accounts.WithFormer(ctx, uids)
 	if err != nil {
 		return nil, err
 	}

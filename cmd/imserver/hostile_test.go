@@ -21,7 +21,7 @@ var spoilers = []string{
 }
 
 // spoilersEach is how many of them a place in a request gets.
-const spoilersEach = 4
+const spoilersEach = 2
 
 // parting are commands after which the stage is no longer what it was: they
 // come last.

@@ -94,7 +94,9 @@ engines('group messages', { env: { IMSERVER_MAX_WEB_INSTANCES: '3' } }, ({ test 
 
   test('a recall shows everywhere and is found after being away', async (world) => {
     const [alice, bob, carol] = await world.users('alice', 'bob', 'carol');
-    const id = await team('Public', [alice, bob, carol]);
+    const dan = world.user('dan', { generation: 'v2' }); // which asks group by group what it missed
+    await dan.login();
+    const id = await team('Public', [alice, bob, carol, dan]);
     const first = await say(bob, id, 'oops');
     await hears(carol, 'oops');
     await bob.sdk.revokeMessage(first);
@@ -104,10 +106,11 @@ engines('group messages', { env: { IMSERVER_MAX_WEB_INSTANCES: '3' } }, ({ test 
     await hears(carol, 'not yours');
     await hears(alice, 'not yours');
     await assert.rejects(carol.sdk.revokeMessage(carol.received().find((m) => m.ID === other.ID)), { code: 10007 });
-    await carol.network.goOffline();
+    await hears(dan, 'not yours');
+    for (const u of [carol, dan]) await u.network.goOffline();
     await alice.sdk.revokeMessage(alice.received().find((m) => m.ID === other.ID));
-    await carol.network.goOnline();
-    await carol.waitFor('MESSAGE_REVOKED', (list) => list.some((m) => m.ID === other.ID), { timeout: 20000 });
+    for (const u of [carol, dan]) await u.network.goOnline();
+    for (const u of [carol, dan]) await u.waitFor('MESSAGE_REVOKED', (list) => list.some((m) => m.ID === other.ID), { timeout: 20000 });
     const phone = await world.device(carol);
     const list = (await history(phone, id)).filter((m) => [first.ID, other.ID].includes(m.ID));
     assert.deepEqual(list.map((m) => m.isRevoked), [true, true]);

@@ -114,13 +114,20 @@ engines('groups in both generations', { env: { IMSERVER_MAX_WEB_INSTANCES: '3', 
       await ben.waitFor('TOPIC_UPDATED', (d) => d.topic.topicID === topicID && d.topic.topicName === 'Newer');
       await ann.sendText(topicID, 'hello', { group: true });
       assert.equal((await ben.waitForMessage((m) => m.payload.text === 'hello')).conversationID, `GROUP${topicID}`);
+      await ann.sdk.sendMessage(await ann.sdk.createTextAtMessage({ to: topicID, conversationType: 'GROUP', payload: { text: '@ben', atUserList: [ben.userID] } }));
+      await ben.waitForMessage((m) => m.payload.text === '@ben');
+      const mentioned = world.user(ben.userID, { exact: true, generation: second });
+      await mentioned.login();
+      const { unreadCount, groupAtInfoList } = await topic(mentioned);
+      assert.equal(groupAtInfoList?.length, 1);
+      if (second === 'v3') assert.equal(unreadCount, 2); // v2 shows 0 for the same answer
       await ben.sdk.setMessageRemindType({ groupID: topicID, messageRemindType: 'AcceptNotNotify' });
       await ben.sdk.setMessageRead({ conversationID: `GROUP${topicID}` });
       const again = world.user(ben.userID, { exact: true, generation: second });
       await again.login();
       const now = await topic(again);
       assert.deepEqual([now.unreadCount, now.selfInfo.messageRemindType], [0, 'AcceptNotNotify']);
-      assert.deepEqual(texts((await again.sdk.getMessageList({ conversationID: `GROUP${topicID}` })).data.messageList), ['hello']);
+      assert.deepEqual(texts((await again.sdk.getMessageList({ conversationID: `GROUP${topicID}` })).data.messageList), ['hello', '@ben']);
       await ann.sdk.deleteTopicFromCommunity({ groupID, topicIDList: [topicID] });
       await ben.waitFor('TOPIC_DELETED', (d) => d.topicIDList.includes(topicID));
     });

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"imserver/internal/bus"
 	"imserver/internal/command"
 	"imserver/internal/fanout"
 	"imserver/internal/group"
@@ -30,6 +31,7 @@ func (n *node) wireGroups(ctx context.Context, now func() time.Time) error {
 	if n.redis != nil {
 		limiter = ratelimit.NewRedis(n.redis, ratelimit.RedisOptions{Registerer: n.metrics, Log: n.log})
 	}
+	limiter = ratelimit.Counted(limiter, n.metrics)
 	var err error
 	n.groupLog, err = grouplog.NewService(ctx, grouplog.Options{DB: n.db, Accounts: n.accounts, Groups: directory, Hub: n.hub,
 		Annotations: n.notes, Limiter: limiter, Apps: n.config.App, Now: now, Log: n.log, Metrics: n.metrics})
@@ -43,7 +45,7 @@ func (n *node) wireGroups(ctx context.Context, now func() time.Time) error {
 		Apps: n.config.App, Now: now, Log: n.log, Metrics: n.metrics})
 	n.groupLog.Rooms = n.rooms
 	n.groups = group.NewService(group.Options{DB: n.db, Accounts: n.accounts, Groups: directory, Hub: n.hub, Messages: n.groupLog, Rooms: n.rooms,
-		Now: now, Log: n.log})
+		Presence: connected{n.registry}, Now: now, Log: n.log})
 	n.sessions.OnGreet(func(ctx context.Context, call *command.Call, ses *session.Session) {
 		if call.Kind == command.Users { // on another socket than before
 			n.rooms.Resume(ctx, call.App, ses.Device(), call.Conn)
@@ -61,6 +63,19 @@ func (n *node) wireGroups(ctx context.Context, now func() time.Time) error {
 	n.groupLog.Register(n.table)
 	n.rooms.Register(n.table)
 	return nil
+}
+
+// connected tells the groups who is online.
+type connected struct{ registry bus.Registry }
+
+// Online implements group.Presence.
+func (c connected) Online(ctx context.Context, uids []int64) (map[int64]bool, error) {
+	found, err := c.registry.Online(ctx, uids)
+	online := make(map[int64]bool, len(found))
+	for uid := range found {
+		online[uid] = true
+	}
+	return online, err
 }
 
 // ledger is what this node shares with others of live rooms.

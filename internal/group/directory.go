@@ -250,8 +250,13 @@ func scanMember(rows *sql.Rows, m *Member) error {
 }
 
 // Member returns uid's membership of the group gid (of a topic, ask for the
-// community); 10007 if there is none.
+// community); 10007 if there is none. That there is none is never taken from
+// memory: somebody may just have come in on another node.
 func (d *Directory) Member(ctx context.Context, gid, uid int64) (*Member, error) {
+	if m, ok := d.members.Get(memberKey{gid, uid}); ok && m != nil {
+		return m, nil
+	}
+	d.members.Remove(memberKey{gid, uid})
 	found, err := d.MembersOf(ctx, gid, []int64{uid})
 	if err != nil {
 		return nil, err

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"imserver/internal/command"
 	"imserver/internal/fanout"
@@ -157,8 +158,8 @@ func (s *Service) objects(ctx context.Context, list []row, f filter, custom []st
 		return nil, err
 	}
 	var online map[int64]bool
-	if f.wants("OnlineStatus") && s.Presence != nil && len(uids) <= maxProfiles {
-		if online, err = s.Presence.Online(ctx, uids); err != nil {
+	if f.wants("OnlineStatus") && len(uids) <= maxProfiles {
+		if online, err = s.onlineAmong(ctx, uids); err != nil {
 			return nil, err
 		}
 	}
@@ -212,12 +213,17 @@ func (s *Service) memberProfiles(ctx context.Context, call *command.Call, req *m
 // onlinePage is how many members are asked about at once.
 const onlinePage = 1000
 
+// How long a count of those online is good, as in the hosted service, and of
+// how many groups it is kept.
+const (
+	onlineFor    = 10 * time.Second
+	onlineGroups = 10_000
+)
+
 // onlineMembers counts the members with a live connection.
 func (s *Service) onlineMembers(ctx context.Context, g *Info) (int, error) {
-	if s.Presence == nil {
-		here := map[int64]bool{}
-		s.Hub.Each(fanout.Group(g.GID), func(sub fanout.Subscriber) { here[sub.Device().UID] = true })
-		return len(here), nil
+	if n, ok := s.online.Get(g.GID); ok {
+		return n, nil
 	}
 	n := 0
 	for after := int64(0); ; {
@@ -227,9 +233,10 @@ func (s *Service) onlineMembers(ctx context.Context, g *Info) (int, error) {
 			return 0, fmt.Errorf("group: online members: %w", err)
 		}
 		if len(uids) == 0 {
+			s.online.Add(g.GID, n)
 			return n, nil
 		}
-		online, err := s.Presence.Online(ctx, uids)
+		online, err := s.onlineAmong(ctx, uids)
 		if err != nil {
 			return 0, err
 		}
@@ -240,4 +247,17 @@ func (s *Service) onlineMembers(ctx context.Context, g *Info) (int, error) {
 		}
 		after = uids[len(uids)-1]
 	}
+}
+
+// onlineAmong asks who is online; without anybody to ask it looks at the
+// connections of this node.
+func (s *Service) onlineAmong(ctx context.Context, uids []int64) (map[int64]bool, error) {
+	if s.Presence != nil {
+		return s.Presence.Online(ctx, uids)
+	}
+	here := make(map[int64]bool, len(uids))
+	for _, uid := range uids {
+		here[uid] = s.Hub.Subscribers(fanout.User(uid)) > 0
+	}
+	return here, nil
 }

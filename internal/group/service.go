@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/hashicorp/golang-lru/v2/expirable"
+
 	"imserver/internal/account"
 	"imserver/internal/command"
 	"imserver/internal/config"
@@ -72,7 +74,8 @@ type Options struct {
 // Service does the group commands.
 type Service struct {
 	Options
-	memberships *store.Lookup[int64] // the gids of an account's groups
+	memberships *store.Lookup[int64]       // the gids of an account's groups
+	online      *expirable.LRU[int64, int] // how many members are online, by gid
 	// What many ask for at once when they log in: the groups in the list of
 	// conversations, and the joined groups, by the condition on them.
 	memberOf *store.Each[listedRow]
@@ -81,7 +84,7 @@ type Service struct {
 
 // NewService makes the service.
 func NewService(o Options) *Service {
-	s := &Service{Options: o, memberships: store.NewLookup(o.DB, `SELECT uid, gid FROM group_members WHERE uid %s`,
+	s := &Service{Options: o, online: expirable.NewLRU[int64, int](onlineGroups, nil, onlineFor), memberships: store.NewLookup(o.DB, `SELECT uid, gid FROM group_members WHERE uid %s`,
 		func(rows *sql.Rows, uid, gid *int64) error { return rows.Scan(uid, gid) }),
 		memberOf: store.NewEach(o.DB, 1, listedQuery, scanListed), lists: map[string]*store.Each[joinedRow]{}}
 	for _, where := range []string{joinedGroups, joinedPlain, joinedTopical} {

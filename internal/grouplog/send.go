@@ -204,7 +204,7 @@ func (s *Service) address(ctx context.Context, d *sending, req *sendRequest) err
 		return command.Errf(group.CodeTooMany, "more than %d receivers", maxReceivers)
 	}
 	if len(req.GroupAtInfo) > maxMentions+1 {
-		return command.Errf(group.CodeTooMany, "more than %d mentions", maxMentions)
+		return command.Errf(codeTooManyAt, "more than %d mentions", maxMentions)
 	}
 	ids := slices.Clone(req.To_Account)
 	for _, a := range req.GroupAtInfo {

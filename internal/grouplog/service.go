@@ -157,6 +157,7 @@ const (
 	codeTooLate       = 10031 // recall after the author's time
 	codeNotRecallable = 10032
 	codeNoRecall      = 10041 // recall is switched off
+	codeTooManyAt     = 10053 // mentions (protocol 06 §2.2)
 	codeReceiptSize   = 10060 // group too large for receipts
 	codeReceiptOnline = 10061
 	codeReceiptNone   = 10062 // message without receipts

@@ -11,7 +11,7 @@ SERVICES := scripts/services.sh up && eval "$$(scripts/services.sh env)"
 FUZZTIME  ?= 20s
 BENCHTIME ?= 1s
 BENCHSECONDS ?= 5
-BENCHDEVICES ?= 2000
+BENCHDEVICES ?= 5000
 SUITES    ?=
 
 .DEFAULT_GOAL := help
@@ -25,7 +25,7 @@ help: ## List the verbs
 	@echo "  SHORT=1          faults: the short form, as CI runs it"
 	@echo "  FUZZTIME=20s     fuzz: time for each target"
 	@echo "  BENCHTIME=1s     microbench: time for each benchmark"
-	@echo "  BENCHSECONDS=5   bench: time for each measurement; BENCHDEVICES=2000 for storms"
+	@echo "  BENCHSECONDS=5   bench: time for each measurement; BENCHDEVICES=5000 for storms"
 
 run: ## Start a server on 127.0.0.1:8080 with its data in ./data
 	$(GO) run ./cmd/imserver

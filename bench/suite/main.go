@@ -18,9 +18,11 @@ import (
 func main() {
 	s := suite{}
 	flag.IntVar(&s.seconds, "seconds", 5, "time for each measurement")
-	flag.IntVar(&s.devices, "devices", 2000, "devices of the login storm and of the idle run")
+	flag.IntVar(&s.devices, "devices", 5000, "devices of the login storm, and watchers of the live room")
+	flag.IntVar(&s.idlers, "idle", 19_000, "idle devices of the measurement of memory; the generator and the server have a file open for each")
+	flag.IntVar(&s.offline, "offline", 10_000, "offline members of the large group")
 	flag.StringVar(&s.doc, "doc", "docs/performance.md", "page to write the tables into; empty = standard output")
-	flag.StringVar(&s.only, "only", "", "sqlite, postgres or cluster; empty = all")
+	flag.StringVar(&s.only, "only", "", "generator, sqlite, memory, postgres or cluster; empty = all")
 	flag.Parse()
 	if err := s.run(); err != nil {
 		fmt.Fprintln(os.Stderr, "suite:", err)
@@ -30,8 +32,8 @@ func main() {
 
 // suite holds the settings and what was found so far.
 type suite struct {
-	seconds, devices int
-	doc, only        string
+	seconds, devices, idlers, offline int
+	doc, only                         string
 
 	dir      string // of binaries and data, gone at the end
 	postgres string // address of a server in which databases may be made
@@ -56,11 +58,11 @@ func (s *suite) run() (err error) {
 	for _, part := range []struct {
 		name string
 		run  func() error
-	}{{"sqlite", s.sqlite}, {"postgres", s.onPostgres}, {"cluster", s.cluster}} {
+	}{{"generator", s.generator}, {"sqlite", s.sqlite}, {"memory", s.idle}, {"postgres", s.onPostgres}, {"cluster", s.cluster}} {
 		if s.only != "" && s.only != part.name {
 			continue
 		}
-		if part.name != "sqlite" && s.postgres == "" {
+		if (part.name == "postgres" || part.name == "cluster") && s.postgres == "" {
 			fmt.Fprintf(os.Stderr, "%s: left out, IMSERVER_TEST_POSTGRES_URL is not set\n", part.name)
 			continue
 		}
@@ -126,6 +128,9 @@ type found struct {
 	Seconds    float64            `json:"seconds"`
 	PerOp      float64            `json:"server_us_per_operation"`
 	PerDeliv   float64            `json:"server_us_per_delivery"`
+	PerRedis   float64            `json:"redis_commands_per_operation"`
+	ClientCPU  float64            `json:"client_cpu_seconds"`
+	Deliveries float64            `json:"deliveries"`
 	Extra      map[string]float64 `json:"extra"`
 }
 

@@ -25,6 +25,7 @@ type nodes struct {
 	addresses []string
 	drop      func()
 	database  string
+	env       [][]string // of each process
 }
 
 func (n *nodes) url() string {
@@ -50,7 +51,7 @@ func (s *suite) start(count int, onPostgres bool) (*nodes, error) {
 	if count > 1 {
 		env = append(env, "IMSERVER_REDIS_URL="+s.redis)
 	}
-	for i := range count {
+	for range count {
 		address, err := freeAddress()
 		if err != nil {
 			return nil, err
@@ -59,29 +60,42 @@ func (s *suite) start(count int, onPostgres bool) (*nodes, error) {
 		if err != nil {
 			return nil, err
 		}
-		cmd := exec.Command(filepath.Join(s.dir, "imserver"))
-		cmd.Env = append(env, "IMSERVER_LISTEN="+address, "IMSERVER_DATA_DIR="+data)
-		cmd.Stderr = os.Stderr
-		if err := cmd.Start(); err != nil {
-			return nil, err
-		}
-		n.cmds, n.addresses = append(n.cmds, cmd), append(n.addresses, address)
-		if err := ready(address); err != nil {
-			n.stop()
-			return nil, fmt.Errorf("node %d: %w", i, err)
-		}
+		n.addresses, n.env = append(n.addresses, address), append(n.env, append(env[:len(env):len(env)], "IMSERVER_LISTEN="+address, "IMSERVER_DATA_DIR="+data))
 	}
-	return n, nil
+	return n, s.boot(n)
 }
 
-// stop ends the servers and drops their database.
-func (n *nodes) stop() {
+// boot starts the processes of n, the first time or again.
+func (s *suite) boot(n *nodes) error {
+	n.cmds = nil
+	for i, address := range n.addresses {
+		cmd := exec.Command(filepath.Join(s.dir, "imserver"))
+		cmd.Env, cmd.Stderr = n.env[i], os.Stderr
+		if err := cmd.Start(); err != nil {
+			return err
+		}
+		n.cmds = append(n.cmds, cmd)
+		if err := ready(address); err != nil {
+			n.stop()
+			return fmt.Errorf("node %d: %w", i, err)
+		}
+	}
+	return nil
+}
+
+// halt ends the processes.
+func (n *nodes) halt() {
 	for _, cmd := range n.cmds {
 		_ = cmd.Process.Signal(syscall.SIGTERM) // it may have ended
 	}
 	for _, cmd := range n.cmds {
 		_ = cmd.Wait()
 	}
+}
+
+// stop ends the servers and drops their database.
+func (n *nodes) stop() {
+	n.halt()
 	n.drop()
 }
 

@@ -2,8 +2,10 @@ package main
 
 import (
 	"fmt"
-	"os"
+	"os/exec"
+	"path/filepath"
 	"strconv"
+	"time"
 )
 
 // table writes rows: what, the bare limit, the server, the ratio, the target.
@@ -83,10 +85,33 @@ func (s *suite) sqlite() error {
 	if err := s.logins(t, n); err != nil {
 		return err
 	}
-	if err := s.groups(t, n); err != nil {
+	return s.groups(t, n)
+}
+
+// generator measures what the generator itself can drive: the chats of the
+// other tables against a server that only answers.
+func (s *suite) generator() error {
+	t := s.table("The generator, against a server that only answers")
+	address, err := freeAddress()
+	if err != nil {
 		return err
 	}
-	return s.idle()
+	cmd := exec.Command(filepath.Join(s.dir, "imbench"), "null", "--listen", address)
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
+	time.Sleep(500 * time.Millisecond) // it only listens
+	n := &nodes{cmds: []*exec.Cmd{cmd}, addresses: []string{address}}
+	for _, inflight := range []string{"16", "1"} {
+		f, err := s.bench(n, "c2c", "--inflight", inflight)
+		if err != nil {
+			return err
+		}
+		t.note("one-to-one, 20 pairs × "+inflight+" in flight", "/s", f.Rate)
+		t.note("generator's time of a message", "µs", f.ClientCPU*1e6/max(f.Operations, 1))
+	}
+	return nil
 }
 
 // onPostgres measures the engine of production.
@@ -123,6 +148,9 @@ func (s *suite) onPostgres() error {
 		return err
 	}
 	t.plain("one hot conversation, in order", "/s", hot.Rate, "≥", 5000)
+	if err := s.cold(t, n); err != nil {
+		return err
+	}
 	if err := s.logins(t, n); err != nil {
 		return err
 	}
@@ -136,6 +164,24 @@ func (s *suite) lone(t table, n *nodes, commit float64) error {
 		return err
 	}
 	t.less("a lone message, median, against one commit", "ms", commit, f.Ack.P50, 1.3)
+	return nil
+}
+
+// cold measures the first message of conversations after a restart.
+func (s *suite) cold(t table, n *nodes) error {
+	const pairs, prefix = "300", "first"
+	if _, err := s.bench(n, "login", "--devices", pairs, "--prefix", prefix); err != nil {
+		return err
+	}
+	n.halt()
+	if err := s.boot(n); err != nil {
+		return err
+	}
+	f, err := s.bench(n, "c2c", "--cold", "--pairs", pairs, "--prefix", prefix)
+	if err != nil {
+		return err
+	}
+	t.plain("the first message of a conversation after a restart, p99 of "+pairs, "ms", f.Ack.P99, "≤", 20)
 	return nil
 }
 
@@ -182,25 +228,41 @@ func (s *suite) groups(t table, n *nodes) error {
 	if err != nil {
 		return err
 	}
-	crowd, err := s.bench(n, "group", "--members", "2", "--offline", strconv.Itoa(s.devices), "--rate", "200")
+	crowd, err := s.bench(n, "group", "--members", "2", "--offline", strconv.Itoa(s.offline), "--rate", "200")
 	if err != nil {
 		return err
 	}
-	t.less(fmt.Sprintf("server time to accept a group message, %d offline members against 10", s.devices), "µs", few.PerOp, crowd.PerOp, 1.2)
-	live, err := s.bench(n, "live", "--watchers", strconv.Itoa(s.devices))
+	t.less(fmt.Sprintf("server time to accept a group message, %d offline members against 10", s.offline), "µs", few.PerOp, crowd.PerOp, 1.2)
+	return s.live(t, n)
+}
+
+// live measures a live room.
+func (s *suite) live(t table, n *nodes) error {
+	watchers := strconv.Itoa(s.devices)
+	calm, err := s.bench(n, "live", "--watchers", watchers)
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "live rooms are left out:", err)
-		return nil
+		return err
 	}
-	t.plain(fmt.Sprintf("live room, %d watchers, 40 messages/s: p99, send to push", s.devices), "ms", live.Push.P99, "≤", 500)
-	t.plain("deliveries lost or out of order in it", "", float64(live.Lost+live.Disordered), "≤", 0)
+	t.plain("live room, "+watchers+" watchers, 40 messages/s: p99, send to push", "ms", calm.Push.P99, "≤", 500)
+	t.plain("deliveries lost or out of order in it", "", float64(calm.Lost+calm.Disordered), "≤", 0)
+	t.note("server time of a delivery in it", "µs", calm.PerDeliv)
+	t.note("generator's time of a delivery in it", "µs", calm.ClientCPU*1e6/max(calm.Deliveries, 1))
+	bare, err := s.yardstick("broadcast", "--sockets", watchers)
+	if err != nil {
+		return err
+	}
+	full, err := s.bench(n, "live", "--watchers", watchers, "--rate", "0")
+	if err != nil {
+		return err
+	}
+	t.more("live room, "+watchers+" watchers, as fast as it goes: deliveries, against a frame for each message", "/s", bare["deliveries_per_second"], full.DelivRate, 3)
 	return nil
 }
 
 // idle measures what a device costs in memory, on a server of its own.
 func (s *suite) idle() error {
 	t := s.table("Memory")
-	count := strconv.Itoa(5 * s.devices)
+	count := strconv.Itoa(s.idlers)
 	bare, err := s.yardstick("idle", "--sockets", count)
 	if err != nil {
 		return err
@@ -210,7 +272,7 @@ func (s *suite) idle() error {
 		return err
 	}
 	defer n.stop()
-	f, err := s.bench(n, "connect", "--devices", count)
+	f, err := s.bench(n, "connect", "--devices", count, "--duration", "12s") // the server gives memory back meanwhile
 	if err != nil {
 		return err
 	}
@@ -227,7 +289,9 @@ func (s *suite) cluster() error {
 		if err != nil {
 			return err
 		}
-		rates[i], err = s.bench(n, "group", "--members", "200")
+		if rates[i], err = s.bench(n, "group", "--members", "200"); err == nil && i > 0 {
+			err = s.bus(t, n)
+		}
 		n.stop()
 		if err != nil {
 			return err
@@ -235,5 +299,16 @@ func (s *suite) cluster() error {
 	}
 	t.more("group of 200 online, deliveries, two nodes against one", "/s", rates[0].DelivRate, rates[1].DelivRate, 1)
 	t.plain("deliveries lost or out of order", "", float64(rates[1].Lost+rates[1].Disordered), "≤", 0)
+	return nil
+}
+
+// bus counts what a group message costs Redis: a publication, and nothing for
+// each member.
+func (s *suite) bus(t table, n *nodes) error {
+	f, err := s.bench(n, "group", "--members", "200", "--rate", "40", "--redis", s.redis)
+	if err != nil {
+		return err
+	}
+	t.plain("Redis commands a delivered group message, at 40/s, the nodes' own included", "", f.PerRedis, "≤", float64(1+len(n.cmds)))
 	return nil
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"math/rand/v2"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,9 +15,15 @@ import (
 
 func c2cCommand(r *runner) *cobra.Command {
 	var pairs, inflight, size int
+	var cold bool
 	cmd := r.scenario("c2c", "Pairs of users who chat: durable, acknowledged, delivered", func(ctx context.Context) (*result, error) {
+		if cold {
+			return runCold(ctx, r, pairs, size)
+		}
 		return runC2C(ctx, r, pairs, inflight, size)
 	})
+	cmd.Flags().BoolVar(&cold, "cold", false, "instead, one user writes the first message ever to each of as many others as pairs says, "+
+		"one after the other; an earlier login run with the same --prefix has made them, and a restart made the server forget them")
 	cmd.Flags().IntVar(&pairs, "pairs", 20, "pairs of users; in each, one writes to the other")
 	cmd.Flags().IntVar(&inflight, "inflight", 16, "messages of a pair that wait for their answer")
 	cmd.Flags().IntVar(&size, "size", 100, "bytes of text in a message")
@@ -126,4 +133,41 @@ func runC2C(ctx context.Context, r *runner, pairs, inflight, size int) (*result,
 	res.Lost = int64(stats.acked.Load()) - int64(stats.received.Load())
 	res.Ack, res.Push = stats.answer.Summary(), stats.push.Summary()
 	return res, err
+}
+
+// runCold measures the first message of a conversation: both the conversation
+// and the other account are unknown to the server's memory.
+func runCold(ctx context.Context, r *runner, pairs, size int) (*result, error) {
+	from, err := loadgen.NewDevice(r.target.Node(0), r.names()+"cold")
+	if err != nil {
+		return nil, err
+	}
+	if err := from.Open(nil); err != nil {
+		return nil, err
+	}
+	defer from.Close()
+	if !wait(ctx, r.warmup) {
+		return nil, ctx.Err()
+	}
+	m, err := r.begin()
+	if err != nil {
+		return nil, err
+	}
+	res := &result{Params: map[string]int{"pairs": pairs, "cold": 1, "size": size}}
+	var answer loadgen.Histogram
+	reply := make(chan loadgen.Reply, 1)
+	for i := range pairs {
+		body := loadgen.C2C(nil, from.User, r.names()+strconv.Itoa(i), int64(i+1), rand.Int64N(1<<31), loadgen.Now(), 1, time.Now().Unix(), size)
+		from.Send("openim.sendmsg", body, 0, func(a loadgen.Reply) { a.Doc = nil; reply <- a })
+		a := <-reply
+		if a.Code != 0 {
+			res.Errors++
+			continue
+		}
+		res.Operations++
+		answer.Record(time.Duration(a.At - a.Sent))
+	}
+	m.end(res)
+	res.Ack = answer.Summary()
+	return res, nil
 }

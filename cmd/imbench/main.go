@@ -40,6 +40,7 @@ func root() *cobra.Command {
 	f.BoolVar(&r.json, "json", false, "print JSON instead of a table")
 	f.IntVar(&r.pid, "pid", -1, "process of the server, for its processor time and memory")
 	f.StringVar(&r.prefix, "prefix", "", "begin of the users' names (default: new ones for every run)")
+	f.StringVar(&r.redis, "redis", "", "redis:// address of the cluster's Redis, to count its commands")
 	f.BoolVar(&r.quiet, "quiet", false, "no progress on standard error")
 	cmd.AddCommand(connectCommand(r), loginCommand(r), c2cCommand(r), groupCommand(r), liveCommand(r), historyCommand(r), mixedCommand(r), nullCommand(r))
 	return cmd

@@ -31,6 +31,7 @@ type runner struct {
 	quiet    bool
 	pid      int
 	prefix   string
+	redis    string
 
 	measuring atomic.Bool // records count
 }
@@ -54,6 +55,8 @@ type result struct {
 	ServerRSS  int64              `json:"server_rss_bytes"`
 	PerOp      float64            `json:"server_us_per_operation"`
 	PerDeliv   float64            `json:"server_us_per_delivery"`
+	Redis      int64              `json:"redis_commands"` // with --redis; those of connections that do nothing else included
+	PerRedis   float64            `json:"redis_commands_per_operation"`
 	Extra      map[string]float64 `json:"extra,omitempty"`
 }
 
@@ -93,6 +96,7 @@ type meter struct {
 	start  time.Time
 	server loadgen.Usage
 	client loadgen.Usage
+	redis  int64
 }
 
 func (r *runner) begin() (*meter, error) {
@@ -101,8 +105,12 @@ func (r *runner) begin() (*meter, error) {
 		return nil, fmt.Errorf("--pid: %w", err)
 	}
 	client, _ := loadgen.ReadUsage(0) // this process exists
+	commands, err := redisCommands(r.redis)
+	if err != nil {
+		return nil, fmt.Errorf("--redis: %w", err)
+	}
 	r.measuring.Store(true)
-	return &meter{r, time.Now(), server, client}, nil
+	return &meter{r, time.Now(), server, client, commands}, nil
 }
 
 // end fills in what the stretch cost.
@@ -112,6 +120,9 @@ func (m *meter) end(res *result) {
 	server, _ := loadgen.ReadUsage(m.r.pid) // read once before; zero if it is gone since
 	client, _ := loadgen.ReadUsage(0)
 	res.ServerCPU, res.ClientCPU, res.ServerRSS = server.CPU-m.server.CPU, client.CPU-m.client.CPU, server.RSS
+	if commands, err := redisCommands(m.r.redis); err == nil {
+		res.Redis = commands - m.redis
+	}
 }
 
 // run lets a load that is under way warm up, measures it for the duration and
@@ -160,6 +171,7 @@ func (res *result) finish() {
 	}
 	if res.Operations > 0 {
 		res.PerOp = res.ServerCPU * 1e6 / float64(res.Operations)
+		res.PerRedis = float64(res.Redis) / float64(res.Operations)
 	}
 	if res.Deliveries > 0 {
 		res.PerDeliv = res.ServerCPU * 1e6 / float64(res.Deliveries)
@@ -193,6 +205,9 @@ func (r *runner) print(res *result) error {
 	if r.pid >= 0 {
 		row("server", "%.2f s processor, %.1f MiB resident, %.1f µs an operation, %.2f µs a delivery", res.ServerCPU,
 			float64(res.ServerRSS)/(1<<20), res.PerOp, res.PerDeliv)
+	}
+	if r.redis != "" {
+		row("redis", "%d commands, %.2f an operation", res.Redis, res.PerRedis)
 	}
 	row("generator", "%.2f s processor", res.ClientCPU)
 	for k, v := range res.Extra {

@@ -12,7 +12,7 @@ import (
 // new: it would hold the storm's garbage for as long as it stays quiet.
 const (
 	memoryRound = 3 * time.Second
-	quietBytes  = 4 << 20  // made in a round by a quiet server at most
+	quietBytes  = 4 << 20 // made in a round by a quiet server at most
 	worthBytes  = 6 << 20 // garbage and free memory worth a collection
 )
 

@@ -6,7 +6,6 @@
 package command
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -88,10 +87,8 @@ func NewTable() *Table { return &Table{entries: map[string]*entry{}} }
 func Handle[Req, Ans any](t *Table, name string, access Access, fn func(context.Context, *Call, *Req) (Ans, error)) {
 	do := func(ctx context.Context, call *Call, body []byte) (any, error) {
 		req := new(Req)
-		if len(bytes.TrimSpace(body)) > 0 {
-			if err := json.Unmarshal(body, req); err != nil {
-				return nil, badBody(err)
-			}
+		if err := decode(body, req); err != nil {
+			return nil, badBody(err)
 		}
 		return fn(ctx, call, req)
 	}

@@ -37,6 +37,43 @@ type sendRequest struct {
 	SupportMessageExtension int
 }
 
+// Field implements command.Fields.
+func (r *sendRequest) Field(name []byte) any {
+	switch string(name) {
+	case "From_Account":
+		return &r.From_Account
+	case "GroupId":
+		return &r.GroupId
+	case "TopicId":
+		return &r.TopicId
+	case "Random":
+		return &r.Random
+	case "ClientSeq":
+		return &r.ClientSeq
+	case "MsgClientTime":
+		return &r.MsgClientTime
+	case "MsgPriority":
+		return &r.MsgPriority
+	case "MsgBody":
+		return &r.MsgBody
+	case "CloudCustomData":
+		return &r.CloudCustomData
+	case "OnlineOnlyFlag":
+		return &r.OnlineOnlyFlag
+	case "SendMsgControl":
+		return &r.SendMsgControl
+	case "GroupAtInfo":
+		return &r.GroupAtInfo
+	case "To_Account":
+		return &r.To_Account
+	case "NeedReadReceipt":
+		return &r.NeedReadReceipt
+	case "SupportMessageExtension":
+		return &r.SupportMessageExtension
+	}
+	return nil
+}
+
 type sendAnswer struct {
 	MsgTime         int64
 	MsgSeq          int64

@@ -9,6 +9,23 @@ type scanner struct {
 	i int
 }
 
+// Members calls member with the name, escapes and all, and the text of each
+// member of doc, a JSON object that was found valid. It reports false when doc
+// is another value.
+func Members(doc []byte, member func(name, value []byte) error) (bool, error) {
+	s := scanner{b: doc}
+	if s.space() != '{' {
+		return false, nil
+	}
+	return true, s.object(func(name []byte) error {
+		start := s.i
+		if err := s.skip(); err != nil {
+			return err
+		}
+		return member(name, s.b[start:s.i])
+	})
+}
+
 // space passes over white space and returns the byte after it, 0 at the end.
 func (s *scanner) space() byte {
 	for s.i < len(s.b) {

@@ -41,10 +41,11 @@ export class World {
   /**
    * A process with an SDK in it, not logged in yet.
    * @param {string} name 'alice' becomes a unique ID; pass {exact: true} for an ID as it is (e.g. a second device)
-   * @param {{node?: number, generation?: 'v3'|'v2', exact?: boolean, options?: object, path?: string}} [options]
+   * @param {{node?: number, generation?: 'v3'|'v2', exact?: boolean, options?: object, path?: string, url?: string}} [options]
+   *   url instead of a node: what stands before the nodes, such as a Balancer
    */
-  user(name, { node = this.#users.length, exact = false, path = '', ...rest } = {}) {
-    const user = new User(this.app, exact ? name : this.id(name), this.node(node).url + path, { ...rest, log: `${this.server.dir}/users.log` });
+  user(name, { node = this.#users.length, exact = false, path = '', url = this.node(node).url, ...rest } = {}) {
+    const user = new User(this.app, exact ? name : this.id(name), url + path, { ...rest, log: `${this.server.dir}/users.log` });
     this.#users.push(user);
     return user;
   }

@@ -39,7 +39,7 @@ type stage struct {
 }
 
 // mustStage makes a stage on SQLite, or on the Postgres of a URL.
-func mustStage(t *testing.T, url ...string) *stage {
+func mustStage(t testing.TB, url ...string) *stage {
 	t.Helper()
 	c := config.Default()
 	if len(url) > 0 {
@@ -73,13 +73,13 @@ func (wire) Join(fanout.Topic)   {}
 func (wire) Leave(fanout.Topic)  {}
 
 // ask runs a command of users and returns the body of the answer.
-func (s *stage) ask(t *testing.T, user, name string, body []byte) (code int, answer string) {
+func (s *stage) ask(t testing.TB, user, name string, body []byte) (code int, answer string) {
 	t.Helper()
 	return s.askAs(t, command.Users, user, name, body)
 }
 
 // askAs is ask of any kind of caller.
-func (s *stage) askAs(t *testing.T, kind command.Access, user, name string, body []byte) (code int, answer string) {
+func (s *stage) askAs(t testing.TB, kind command.Access, user, name string, body []byte) (code int, answer string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
@@ -97,7 +97,7 @@ func (s *stage) askAs(t *testing.T, kind command.Access, user, name string, body
 }
 
 // must is ask of an insider, for setting the stage.
-func (s *stage) must(t *testing.T, user, name, body string) map[string]any {
+func (s *stage) must(t testing.TB, user, name, body string) map[string]any {
 	t.Helper()
 	code, answer := s.ask(t, user, name, []byte(body))
 	if code != 0 {
@@ -111,7 +111,7 @@ func (s *stage) must(t *testing.T, user, name, body string) map[string]any {
 }
 
 // furnish gives alice and bob what an outsider could be after.
-func (s *stage) furnish(t *testing.T) {
+func (s *stage) furnish(t testing.TB) {
 	t.Helper()
 	body := `"MsgBody":[{"MsgType":"TIMTextElem","MsgContent":{"Text":"` + marker + `"}}],"CloudCustomData":"` + marker + `"`
 	sent := s.must(t, "alice", "openim.sendmsg", `{"To_Account":"bob","MsgSeq":71,"MsgRandom":72,"MsgClientTime":73,"IsNeedReadReceipt":1,"SupportMessageExtension":1,`+body+`}`)
@@ -135,7 +135,7 @@ func (s *stage) furnish(t *testing.T) {
 
 // seeds returns requests by command: those that real clients sent, and for
 // every command one that names everything there is.
-func (s *stage) seeds(t *testing.T) map[string][]string {
+func (s *stage) seeds(t testing.TB) map[string][]string {
 	t.Helper()
 	file, err := os.Open("testdata/requests.jsonl")
 	if err != nil {

@@ -55,7 +55,7 @@ lint: ## Check formatting, go.mod, go vet and staticcheck
 	$(TOOL) staticcheck ./...
 
 vuln: ## Check the dependencies against the Go vulnerability database (needs the internet)
-	$(TOOL) govulncheck ./...
+	@GO="$(GO)" scripts/vuln.sh
 
 bench: ## Measure both engines against bare limits, write docs/performance.md's tables
 	$(SERVICES) && $(GO) run ./bench/suite -seconds $(BENCHSECONDS) -devices $(BENCHDEVICES)

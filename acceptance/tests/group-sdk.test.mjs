@@ -1,4 +1,4 @@
-// The group methods of both SDK generations, each as the actor and as the one who sees it (protocol 03 §4-§12, §18).
+// The group methods of both SDK generations, each as the actor and as the one who sees it (protocol 03 §4-§12).
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

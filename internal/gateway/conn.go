@@ -53,6 +53,7 @@ type Conn struct {
 	running  bool       // guarded by mu: the ordered runner is running
 	room     *sync.Cond // on mu: inflight fell
 	topics   map[fanout.Topic]struct{}
+	timed    bool // a write deadline is set; used by the writer only
 	warned   bool // the end of the ticket was announced; used by the watch only
 }
 

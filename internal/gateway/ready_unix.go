@@ -39,3 +39,22 @@ func (in *input) takeReady(fd uintptr) bool {
 	}
 	return true
 }
+
+// tryWrite writes what the kernel takes without waiting.
+func tryWrite(raw syscall.RawConn, b []byte) (n int, err error) {
+	failed := raw.Write(func(fd uintptr) bool {
+		for {
+			n, err = syscall.Write(int(fd), b)
+			if err != syscall.EINTR {
+				return true
+			}
+		}
+	})
+	if failed != nil {
+		return 0, failed
+	}
+	if err == syscall.EAGAIN {
+		err = nil
+	}
+	return max(n, 0), err
+}

@@ -69,6 +69,7 @@ type Server struct {
 	upgrader websocket.Upgrader
 	replays  *replays
 	workers  *workers
+	fan      fan
 
 	nextID   atomic.Uint64
 	busy     atomic.Int64  // commands being processed

@@ -61,7 +61,7 @@ func (c *Conn) enqueueStream(e *fanout.Event) {
 		c.server.metrics.skipped.Add(float64(skipped))
 	}
 	if start {
-		go c.write()
+		c.server.fan.add(c)
 	}
 }
 

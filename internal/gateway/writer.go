@@ -64,35 +64,44 @@ var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 4096); return &b 
 // maxKept is the largest buffer that goes back to the pool.
 const maxKept = 64 << 10
 
+// keep puts a buffer back into the pool.
+func keep(buf *[]byte) {
+	if cap(*buf) <= maxKept {
+		buffers.Put(buf)
+	}
+}
+
 // write writes what waits, everything that has gathered in one system call,
 // until nothing is left.
 func (c *Conn) write() {
 	buf := buffers.Get().(*[]byte)
-	defer func() {
-		if cap(*buf) <= maxKept {
-			buffers.Put(buf)
-		}
-	}()
-	for {
-		c.mu.Lock()
-		batch := c.out
-		if !c.waitingLocked() || c.closed {
-			c.writing = false
-			done := c.closing && c.inflight == 0 && !c.closed
-			c.mu.Unlock()
-			if done {
-				c.goodbye()
-			}
-			return
-		}
-		c.out, c.outBytes = nil, 0
-		*buf = c.stream.take((*buf)[:0], c.mode)
-		c.mu.Unlock()
-		*buf = c.assemble(*buf, batch)
+	for c.next(buf) {
 		if err := c.send(*buf); err != nil {
 			c.close("write")
 		}
 	}
+	keep(buf)
+}
+
+// next puts into buf what is to be written next. When there is nothing it
+// returns false, and the connection has no writer any more.
+func (c *Conn) next(buf *[]byte) bool {
+	c.mu.Lock()
+	batch := c.out
+	if !c.waitingLocked() || c.closed {
+		c.writing = false
+		done := c.closing && c.inflight == 0 && !c.closed
+		c.mu.Unlock()
+		if done {
+			c.goodbye()
+		}
+		return false
+	}
+	c.out, c.outBytes = nil, 0
+	*buf = c.stream.take((*buf)[:0], c.mode)
+	c.mu.Unlock()
+	*buf = c.assemble(*buf, batch)
+	return true
 }
 
 // send writes b. A write that takes longer than the timeout ends the
@@ -101,6 +110,7 @@ func (c *Conn) write() {
 func (c *Conn) send(b []byte) error {
 	for {
 		_ = c.nc.SetWriteDeadline(time.Now().Add(c.server.opts.WriteTimeout)) // fails only on a closed socket
+		c.timed = true
 		n, err := c.nc.Write(b)
 		if err == nil || !c.patient(err) {
 			return err

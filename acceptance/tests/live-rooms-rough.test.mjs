@@ -1,6 +1,7 @@
 // Live rooms when it gets rough (protocol 03 §13, §12.1): storms of messages and of watchers, slow watchers, dead sockets, dead nodes, a
 // Redis that loses its memory.
 import assert from 'node:assert/strict';
+import { existsSync, readFileSync } from 'node:fs';
 import { engines } from '../harness/engines.mjs';
 import { until } from '../harness/wait.mjs';
 
@@ -110,6 +111,27 @@ engines('live rooms: broadcasts by push', { nodes: 3, timeout: 60000 }, ({ test 
     const many = await Promise.all([1, 2, 3].map((n) => rest('group_open_http_svc/send_broadcast_msg', body(`n${n}`)).catch((error) => error)));
     assert.ok(many.some((a) => (a.ErrorCode ?? a.code) === 60007), 'one a second');
   });
+});
+
+engines('live rooms: restarts', { engines: ['embedded'], timeout: 90000 }, ({ test }) => {
+  for (const kill of [false, true]) {
+    test(`watchers stay in the room over ${kill ? 'kill -9' : 'a graceful restart'}`, async (world) => {
+      const [owner, ann] = await world.users('owner', 'ann');
+      const id = await room([owner, ann]);
+      const before = await say(owner, id, 'before');
+      await ann.waitForMessage(text(id, 'before'));
+      const file = `${world.server.dir}/data/live-rooms.json`;
+      const joined = Date.now() / 1000;
+      if (kill) await until(() => existsSync(file) && JSON.parse(readFileSync(file)).At > joined, { timeout: 20000, every: 200, what: 'the file' });
+      await world.nodes[0].restart({ kill });
+      await until(async () => {
+        await say(owner, id, 'after');
+        await ann.waitForMessage(text(id, 'after'), { timeout: 500 });
+        return true;
+      }, { timeout: 30000, every: 500, what: 'the room after the restart' });
+      assert.ok(ann.received().find(text(id, 'after')).sequence > before.sequence);
+    });
+  }
 });
 
 engines('live rooms: faults', { engines: ['cluster'], nodes: 3, timeout: 120000 }, ({ test }) => {

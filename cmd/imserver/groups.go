@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"imserver/internal/bus"
@@ -41,7 +42,8 @@ func (n *node) wireGroups(ctx context.Context, now func() time.Time) error {
 	if n.redis != nil {
 		fanout.NewOrder(n.hub, n.groupLog.Filler(), patience, n.log)
 	}
-	n.rooms = liveroom.New(liveroom.Options{DB: n.db, Accounts: n.accounts, Groups: directory, Hub: n.hub, Ledger: n.ledger(now), Limiter: limiter,
+	ledger, file := n.ledger(now)
+	n.rooms = liveroom.New(liveroom.Options{DB: n.db, Accounts: n.accounts, Groups: directory, Hub: n.hub, Ledger: ledger, SaveTo: file, Limiter: limiter,
 		Apps: n.config.App, Now: now, Log: n.log, Metrics: n.metrics})
 	n.groupLog.Rooms = n.rooms
 	n.groups = group.NewService(group.Options{DB: n.db, Accounts: n.accounts, Groups: directory, Hub: n.hub, Messages: n.groupLog, Rooms: n.rooms,
@@ -78,10 +80,16 @@ func (c connected) Online(ctx context.Context, uids []int64) (map[int64]bool, er
 	return online, err
 }
 
-// ledger is what this node shares with others of live rooms.
-func (n *node) ledger(now func() time.Time) liveroom.Ledger {
-	if n.redis == nil {
-		return liveroom.NewLocal(now)
+// ledger is what this node shares with others of live rooms, and the file that
+// takes its place over a restart of a single node.
+func (n *node) ledger(now func() time.Time) (l liveroom.Ledger, file string) {
+	if n.redis != nil {
+		return liveroom.NewRedis(n.redis, liveroom.RedisOptions{Log: n.log}), ""
 	}
-	return liveroom.NewRedis(n.redis, liveroom.RedisOptions{Log: n.log})
+	local := liveroom.NewLocal(now)
+	file = filepath.Join(n.config.DataDir, "live-rooms.json")
+	if err := local.Load(file); err != nil {
+		n.log.Warn("the watchers of live rooms have to join again", "err", err)
+	}
+	return local, file
 }

@@ -187,6 +187,9 @@ func gatewayOptions(c *config.Config) gateway.Options {
 
 // close ends the parts in the order of their dependence.
 func (n *node) close(ctx context.Context) {
+	if err := n.rooms.Save(); err != nil {
+		n.log.Error("the watchers of live rooms have to join again", "err", err)
+	}
 	if err := n.messages.Stop(ctx); err != nil {
 		n.log.Error("messages were still being written", "err", err)
 	}

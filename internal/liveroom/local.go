@@ -16,6 +16,9 @@ type Local struct {
 
 	mu    sync.Mutex
 	rooms map[int64]*localRoom // guarded by mu
+	// seats are the devices of before the last start, until seatsEnd.
+	seats    map[fanout.Device][]record // guarded by mu
+	seatsEnd time.Time
 }
 
 type localRoom struct {
@@ -202,11 +205,16 @@ func (l *Local) Mark(_ context.Context, room, uid int64, marks string) error {
 // Keep does nothing: the node itself knows its devices.
 func (l *Local) Keep(context.Context, []record) error { return nil }
 
-// Drop does nothing.
-func (l *Local) Drop(context.Context, fanout.Device, int64) error { return nil }
+// Drop implements [Ledger].
+func (l *Local) Drop(_ context.Context, d fanout.Device, room int64) error {
+	l.dropSeat(d, room)
+	return nil
+}
 
-// Seats returns nothing: the node itself knows its devices.
-func (l *Local) Seats(context.Context, fanout.Device) ([]record, error) { return nil, nil }
+// Seats implements [Ledger]: what was loaded at the start.
+func (l *Local) Seats(_ context.Context, d fanout.Device) ([]record, error) {
+	return l.takeSeats(d), nil
+}
 
 // Forget implements [Ledger].
 func (l *Local) Forget(_ context.Context, room int64) error {
@@ -225,6 +233,9 @@ const idle = time.Hour
 func (l *Local) Sweep(now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.seats != nil && now.After(l.seatsEnd) {
+		l.seats = nil
+	}
 	for id, r := range l.rooms {
 		r.recent.trim(r.bounds, now)
 		if len(r.present) == 0 && now.Sub(r.used) > idle {

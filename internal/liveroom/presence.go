@@ -38,6 +38,11 @@ func (s *Service) Look(ctx context.Context, n int) {
 	if n%20 == 0 {
 		s.Ledger.Sweep(s.Now())
 	}
+	if n%3 == 0 {
+		if err := s.Save(); err != nil {
+			s.Log.Error("the watchers of live rooms are not saved", "err", err)
+		}
+	}
 }
 
 // reset is called when the bus was away: events of other nodes may be missed,

@@ -44,6 +44,9 @@ type Options struct {
 	Now      func() time.Time
 	Log      *slog.Logger
 	Metrics  prometheus.Registerer
+	// SaveTo is the file that keeps a single node's watchers over a restart;
+	// empty is none, in a cluster, whose ledger keeps them.
+	SaveTo string
 }
 
 // Service knows the live rooms that have watchers on this node.

@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/gorilla/websocket"
+
 	"imserver/bench/loadgen"
 )
 
@@ -42,19 +44,22 @@ func storm(ctx context.Context, n *node) (string, error) {
 
 // deaf logs in and reads nothing any more, while others write to it.
 func deaf(ctx context.Context, n *node) (string, error) {
-	d, err := loadgen.NewDevice(n.target(), "deaf")
+	// Not a device of the load generator, whose connections share a reader.
+	ws, _, err := websocket.DefaultDialer.Dial(fmt.Sprintf("%s/binfo?sdkappid=%d&instanceid=%032x&random=0.5&platform=7", n.url, appID, "deaf"), nil)
 	if err != nil {
 		return "", err
 	}
-	stall := make(chan struct{})
-	defer close(stall)
-	logged := make(chan int, 1)
-	if err := d.Connect(func([]byte, int64) { <-stall }); err != nil { // the reading goroutine stands still at the first push
+	defer func() { _ = ws.Close() }()
+	ticket, err := n.target().Ticket("deaf")
+	if err != nil {
 		return "", err
 	}
-	d.Login(func(r loadgen.Reply) { logged <- r.Code })
-	if code := <-logged; code != 0 {
-		return "", fmt.Errorf("login: code %d", code)
+	if err := ws.WriteMessage(websocket.BinaryMessage, fmt.Appendf(nil,
+		`{"head":{"ver":"v4","servcmd":"im_open_status.wslogin","seq":1,"sdkappid":%d,"identifier":"deaf","usersig":%q},"body":{"State":"Online"}}`, appID, ticket)); err != nil {
+		return "", err
+	}
+	if _, answer, err := ws.ReadMessage(); err != nil || loadgen.Digits(answer, `"ErrorCode":`) != "0" {
+		return "", fmt.Errorf("login: %w: %.200s", err, answer)
 	}
 	writers, err := loadgen.OpenAll(n.target(), "writer", 4, 4, nil, nil)
 	if err != nil {

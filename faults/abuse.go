@@ -42,25 +42,38 @@ func storm(ctx context.Context, n *node) (string, error) {
 	return fmt.Sprintf("all logged in within %.1f s, %.0f a second", took.Seconds(), clients/took.Seconds()), nil
 }
 
+// alone logs a user in on a socket of its own: the load generator's devices
+// share a reader, which one that blocks would hold up for the bystanders. It
+// returns the end of the head of further requests.
+func (n *node) alone(user string) (ws *websocket.Conn, head string, err error) {
+	ws, _, err = websocket.DefaultDialer.Dial(fmt.Sprintf("%s/binfo?sdkappid=%d&instanceid=%032x&random=0.5&platform=7", n.url, appID, user), nil)
+	if err != nil {
+		return nil, "", err
+	}
+	ticket, err := n.target().Ticket(user)
+	if err == nil {
+		err = ws.WriteMessage(websocket.BinaryMessage, fmt.Appendf(nil,
+			`{"head":{"ver":"v4","servcmd":"im_open_status.wslogin","seq":1,"sdkappid":%d,"identifier":%q,"usersig":%q},"body":{"State":"Online"}}`, appID, user, ticket))
+	}
+	var answer []byte
+	if err == nil {
+		_, answer, err = ws.ReadMessage()
+	}
+	if err != nil || loadgen.Digits(answer, `"ErrorCode":`) != "0" {
+		_ = ws.Close()
+		return nil, "", fmt.Errorf("login of %s: %w: %.200s", user, err, answer)
+	}
+	return ws, fmt.Sprintf(`"sdkappid":%d,"a2":%q,"tinyid":%q,"status_instid":%s`, appID, loadgen.Member(answer, `"A2Key":"`),
+		loadgen.Member(answer, `"TinyId":"`), loadgen.Digits(answer, `"InstId":`)), nil
+}
+
 // deaf logs in and reads nothing any more, while others write to it.
 func deaf(ctx context.Context, n *node) (string, error) {
-	// Not a device of the load generator, whose connections share a reader.
-	ws, _, err := websocket.DefaultDialer.Dial(fmt.Sprintf("%s/binfo?sdkappid=%d&instanceid=%032x&random=0.5&platform=7", n.url, appID, "deaf"), nil)
+	ws, _, err := n.alone("deaf")
 	if err != nil {
 		return "", err
 	}
 	defer func() { _ = ws.Close() }()
-	ticket, err := n.target().Ticket("deaf")
-	if err != nil {
-		return "", err
-	}
-	if err := ws.WriteMessage(websocket.BinaryMessage, fmt.Appendf(nil,
-		`{"head":{"ver":"v4","servcmd":"im_open_status.wslogin","seq":1,"sdkappid":%d,"identifier":"deaf","usersig":%q},"body":{"State":"Online"}}`, appID, ticket)); err != nil {
-		return "", err
-	}
-	if _, answer, err := ws.ReadMessage(); err != nil || loadgen.Digits(answer, `"ErrorCode":`) != "0" {
-		return "", fmt.Errorf("login: %w: %.200s", err, answer)
-	}
 	writers, err := loadgen.OpenAll(n.target(), "writer", 4, 4, nil, nil)
 	if err != nil {
 		return "", err
@@ -90,30 +103,39 @@ func deaf(ctx context.Context, n *node) (string, error) {
 
 // flood sends far more commands than the limit, whatever is answered.
 func flood(ctx context.Context, n *node) (string, error) {
-	devices, err := loadgen.OpenAll(n.target(), "flood", 1, 1, nil, nil)
+	ws, head, err := n.alone("flood")
 	if err != nil {
 		return "", err
 	}
-	defer loadgen.CloseAll(devices)
-	d := devices[0]
-	d.Grow(1 << 17)
-	var asked, served, refused atomic.Int64
-	begin := time.Now()
-	for ctx.Err() == nil {
-		for due := int64(time.Since(begin).Seconds() * 10000); asked.Load() < due && ctx.Err() == nil; asked.Add(1) {
-			d.Send("openim.getroammsg", []byte(`{"Peer_Account":"bystander0","MaxCnt":15,"LastMsgTime":0,"GetDirection":0}`), 0, func(r loadgen.Reply) {
-				switch r.Code {
-				case 0:
-					served.Add(1)
-				case 60007:
-					refused.Add(1)
-				}
-			})
+	context.AfterFunc(ctx, func() { _ = ws.Close() }) // ends a write that waits
+	var served, refused atomic.Int64
+	go func() {
+		for {
+			_, doc, err := ws.ReadMessage()
+			if err != nil {
+				return
+			}
+			switch loadgen.Digits(doc, `"ErrorCode":`) {
+			case "0":
+				served.Add(1)
+			case "60007":
+				refused.Add(1)
+			}
+		}
+	}()
+	asked, begin := 0, time.Now()
+	for err == nil && ctx.Err() == nil {
+		for due := int(time.Since(begin).Seconds() * 10000); asked < due && err == nil; asked++ {
+			err = ws.WriteMessage(websocket.BinaryMessage, fmt.Appendf(nil, `{"head":{"ver":"v4","servcmd":"openim.getroammsg","seq":%d,%s},"body":`+
+				`{"Peer_Account":"bystander0","MaxCnt":15,"LastMsgTime":0,"GetDirection":0}}`, asked+2, head))
 		}
 		sleep(ctx, 5*time.Millisecond)
 	}
+	if ctx.Err() == nil {
+		return "", fmt.Errorf("the socket ended: %w", err)
+	}
 	s := time.Since(begin).Seconds()
-	return fmt.Sprintf("it got %.0f commands/s across; %.0f/s served, %.0f/s refused with 60007", float64(asked.Load())/s, float64(served.Load())/s, float64(refused.Load())/s), nil
+	return fmt.Sprintf("it got %.0f commands/s across; %.0f/s served, %.0f/s refused with 60007", float64(asked)/s, float64(served.Load())/s, float64(refused.Load())/s), nil
 }
 
 // halfOpen keeps opening sockets that begin a request and never end it, and

@@ -17,15 +17,16 @@ import (
 	"imserver/internal/fanout"
 	"imserver/internal/group"
 	"imserver/internal/liveroom"
+	"imserver/internal/store/storetest"
 )
 
-// mustService makes a service that has a ledger and a bus of one node, and no
-// store.
+// mustService makes a service that has a ledger and a bus of one node, and an
+// empty store.
 func mustService(t *testing.T, l liveroom.Ledger) *liveroom.Service {
 	t.Helper()
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
 	hub := fanout.NewHub(bus.Local{}, log)
-	return liveroom.New(liveroom.Options{Hub: hub, Groups: group.NewDirectory(nil, hub), Ledger: l, Apps: func(uint32) *config.App { return nil },
+	return liveroom.New(liveroom.Options{Hub: hub, Groups: group.NewDirectory(storetest.SQLite(t), hub), Ledger: l, Apps: func(uint32) *config.App { return nil },
 		Now: time.Now, Log: log, Metrics: prometheus.NewRegistry()})
 }
 

@@ -35,7 +35,7 @@ func (n *node) wireGroups(ctx context.Context, now func() time.Time) error {
 	limiter = ratelimit.Counted(limiter, n.metrics)
 	var err error
 	n.groupLog, err = grouplog.NewService(ctx, grouplog.Options{DB: n.db, Accounts: n.accounts, Groups: directory, Hub: n.hub,
-		Annotations: n.notes, Limiter: limiter, Apps: n.config.App, Now: now, Log: n.log, Metrics: n.metrics})
+		Annotations: n.notes, Limiter: limiter, Pusher: n.pushes, Apps: n.config.App, Now: now, Log: n.log, Metrics: n.metrics})
 	if err != nil {
 		return fmt.Errorf("group log: %w", err)
 	}

@@ -55,6 +55,7 @@ type node struct {
 	sessions *session.Service
 	messages *message.Service
 	notes    *annotation.Store
+	pushes   *push.Queue
 	groups   *group.Service
 	groupLog *grouplog.Service
 	rooms    *liveroom.Service
@@ -121,9 +122,10 @@ func (n *node) wire(ctx context.Context) error {
 	n.accounts.Share(n.hub)
 	n.sessions = session.NewService(n.db, n.accounts, n.hub, now, n.log)
 	n.notes = annotation.New(n.db, now)
+	n.pushes = push.NewQueue(nil, n.metrics)
 	var err error
 	n.messages, err = message.NewService(ctx, message.Options{DB: n.db, Accounts: n.accounts, Hub: n.hub, Now: now, Log: n.log, Metrics: n.metrics,
-		Pusher: push.NewQueue(nil, n.metrics), Annotations: n.notes})
+		Pusher: n.pushes, Annotations: n.notes})
 	if err != nil {
 		return fmt.Errorf("messages: %w", err)
 	}

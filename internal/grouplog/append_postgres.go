@@ -19,24 +19,29 @@ const (
 		ON CONFLICT DO NOTHING`
 )
 
-// The statement sees the locked heads' newest state, because under READ
+// pgAppend stores a batch; the second form one in which some message has push
+// settings, which it stores too.
+var pgAppend, pgAppendPush = pgInsert("", ""), pgInsert(", push_info", ", $18::text[]")
+
+// The statement of pgInsert sees the locked heads' newest state, because under READ
 // COMMITTED it has a snapshot of its own, taken after the lock. It gives
 // every new message the log's next sequence and moves the head, notes what
 // does not count as unread, and moves the senders' read positions. The
 // inner SELECTs have a LIMIT so that they stay index lookups per message.
-var pgAppend = `WITH incoming AS (
+func pgInsert(column, array string) string {
+	return `WITH incoming AS (
 	SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::int[], $8::int[],
-		$9::text[], $10::text[], $11::text[], $12::text[], $16::bigint[], $17::bool[]) WITH ORDINALITY
-		AS t(log, sender, operator, random, client_seq, client_time, priority, flags, body, cloud, mentions, receivers, hub, member, ord)
+		$9::text[], $10::text[], $11::text[], $12::text[], $16::bigint[], $17::bool[]` + array + `) WITH ORDINALITY
+		AS t(log, sender, operator, random, client_seq, client_time, priority, flags, body, cloud, mentions, receivers, hub, member` + column + `, ord)
 ), fresh AS (
 	SELECT i.*, row_number() OVER (PARTITION BY log ORDER BY ord) AS n FROM incoming i
 	WHERE (SELECT 1 FROM group_messages m WHERE m.log = i.log AND m.random = i.random
 		AND m.client_seq = i.client_seq AND m.sender = i.sender AND m.time > $14 LIMIT 1) IS NULL
 		AND (NOT i.member OR ` + speaks("i.hub", "i.log", "i.sender", "$13") + `)
 ), stored AS (
-	INSERT INTO group_messages (log, seq, time, sender, operator, random, client_seq, client_time, priority, flags, body, cloud, mentions, receivers)
+	INSERT INTO group_messages (log, seq, time, sender, operator, random, client_seq, client_time, priority, flags, body, cloud, mentions, receivers` + column + `)
 	SELECT f.log, l.last_seq + f.n, GREATEST(l.last_time, $13), f.sender, f.operator, f.random, f.client_seq, f.client_time, f.priority,
-		f.flags, f.body, f.cloud, f.mentions, f.receivers
+		f.flags, f.body, f.cloud, f.mentions, f.receivers` + column + `
 	FROM fresh f JOIN group_logs l USING (log) RETURNING log, seq, time, sender, operator, random, client_seq, flags
 ), moved AS (
 	UPDATE group_logs l SET last_seq = s.seq, last_time = s.time
@@ -53,22 +58,33 @@ var pgAppend = `WITH incoming AS (
 	INSERT INTO topic_members (tid, uid, read_seq) SELECT log, sender, seq FROM last WHERE topic
 	ON CONFLICT (tid, uid) DO UPDATE SET read_seq = GREATEST(topic_members.read_seq, excluded.read_seq)
 ) SELECT log, seq, time, sender, random, client_seq FROM stored`
+}
 
 func (w *writer) appendPostgres(ctx context.Context, drafts []*draft) error {
 	n := len(drafts)
 	var c columnsOf
 	c.grow(n)
 	missing := make(map[identity]*draft, n)
-	for _, d := range drafts {
+	for i, d := range drafts {
 		c.add(d)
+		if d.PushInfo != nil {
+			if c.pushes == nil {
+				c.pushes = make([]string, n)
+			}
+			c.pushes[i] = string(d.PushInfo)
+		}
 		missing[d.identity()] = d
 	}
 	now := w.now().Unix()
 	var batch pgx.Batch // one round trip and, being implicit, one transaction
 	batch.Queue(pgLogs, c.log, c.hub)
 	batch.Queue(pgLock, c.log)
-	batch.Queue(pgAppend, c.log, c.sender, c.operator, c.random, c.clientSeq, c.clientTime, c.priority, c.flags, c.body, c.cloud, c.at,
-		c.receivers, now, now-repeatWindow, countsNot, c.hub, c.member).Query(func(rows pgx.Rows) error {
+	query, args := pgAppend, []any{c.log, c.sender, c.operator, c.random, c.clientSeq, c.clientTime, c.priority, c.flags, c.body, c.cloud, c.at,
+		c.receivers, now, now - repeatWindow, countsNot, c.hub, c.member}
+	if c.pushes != nil {
+		query, args = pgAppendPush, append(args, c.pushes)
+	}
+	batch.Queue(query, args...).Query(func(rows pgx.Rows) error {
 		for rows.Next() {
 			var seq, unix int64
 			var id identity
@@ -103,6 +119,7 @@ type columnsOf struct {
 	log, hub, sender, operator, random, clientSeq, clientTime []int64
 	priority, flags                                           []int32
 	body, cloud, at, receivers                                []string
+	pushes                                                    []string // nil when no message has any
 	member                                                    []bool
 	whoLog, whoSender, whoRandom, whoClientSeq, who           []int64
 }

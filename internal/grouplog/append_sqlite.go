@@ -20,7 +20,7 @@ func (w *writer) prepare(ctx context.Context) error {
 		{&w.stmts.head, `SELECT last_seq, last_time FROM group_logs WHERE log = $1`},
 		{&w.stmts.log, `INSERT INTO group_logs (log, hub) VALUES ($1, $2)`},
 		{&w.stmts.insert, `INSERT INTO group_messages (log, seq, time, sender, operator, random, client_seq, client_time, priority, flags, body, cloud,
-			mentions, receivers) SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14 WHERE NOT EXISTS (SELECT 1 FROM group_messages` + byRandom + `
+			mentions, receivers, push_info) SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $19 WHERE NOT EXISTS (SELECT 1 FROM group_messages` + byRandom + `
 			WHERE log = $1 AND random = $6 AND client_seq = $7 AND sender = $4 AND time > $15) AND (NOT $16 OR ` + speaks("$17", "$1", "$4", "$18") + `)`},
 		{&w.stmts.move, `UPDATE group_logs SET last_seq = $2, last_time = $3 WHERE log = $1`},
 		{&w.stmts.quiet, `INSERT INTO group_quiet (log, seq, uid, at) VALUES ($1, $2, $3, $4)`},
@@ -118,7 +118,7 @@ func (b *sqliteBatch) log(drafts []*draft) error {
 func (b *sqliteBatch) message(d *draft, seq, unix int64) (bool, error) {
 	st := &b.w.stmts
 	n, err := b.exec(st.insert, d.Log, seq, unix, d.Sender, d.Operator, d.Random, d.ClientSeq, d.ClientTime, d.Priority, d.Flags,
-		string(d.Body), d.Cloud, string(d.Message.Mentions), joinUIDs(d.Receivers), b.now-repeatWindow, d.member, d.hub, b.now)
+		string(d.Body), d.Cloud, string(d.Message.Mentions), joinUIDs(d.Receivers), b.now-repeatWindow, d.member, d.hub, b.now, string(d.PushInfo))
 	if err != nil {
 		return false, err
 	}

@@ -47,6 +47,7 @@ type Message struct {
 	Cloud      string
 	Mentions   []byte  // GroupAtInfo, JSON array or nil
 	Receivers  []int64 // of a directed message
+	PushInfo   []byte  // OfflinePushInfo, a JSON object; nil if it says nothing, and in what queries return
 
 	hidden bool // deleted by the reader, set by queries for one
 }

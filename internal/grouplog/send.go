@@ -29,6 +29,7 @@ type sendRequest struct {
 	MsgPriority             json.RawMessage
 	MsgBody                 json.RawMessage
 	CloudCustomData         string
+	OfflinePushInfo         json.RawMessage
 	OnlineOnlyFlag          int
 	SendMsgControl          []string
 	GroupAtInfo             []mention
@@ -58,6 +59,8 @@ func (r *sendRequest) Field(name []byte) any {
 		return &r.MsgBody
 	case "CloudCustomData":
 		return &r.CloudCustomData
+	case "OfflinePushInfo":
+		return &r.OfflinePushInfo
 	case "OnlineOnlyFlag":
 		return &r.OnlineOnlyFlag
 	case "SendMsgControl":
@@ -107,13 +110,18 @@ func (r *sendRequest) message(app *config.App) (*Message, error) {
 	if err == nil {
 		err = command.CheckTexts(r.CloudCustomData)
 	}
+	var push []byte
+	if err == nil {
+		push, err = message.KeepPushInfo(r.OfflinePushInfo, app.MessageBytes)
+	}
 	if err != nil {
 		if errors.Is(err, command.Err(command.CodeBadPacket, "")) {
 			err = command.Err(group.CodeBadParameter, err.(*command.Error).Info)
 		}
 		return nil, err
 	}
-	m := &Message{Random: r.Random, ClientSeq: r.ClientSeq, ClientTime: r.MsgClientTime, Priority: priority, Body: body, Cloud: r.CloudCustomData}
+	m := &Message{Random: r.Random, ClientSeq: r.ClientSeq, ClientTime: r.MsgClientTime, Priority: priority, Body: body, Cloud: r.CloudCustomData,
+		PushInfo: push}
 	for _, f := range []struct {
 		on   bool
 		flag int
@@ -347,6 +355,7 @@ func (s *Service) store(d *sending, done func(any, error)) {
 		s.pushed.Add(a.identity(), struct{}{})
 		if !a.repeated || !known {
 			s.publish(d)
+			s.offer(d)
 		}
 		done(sendAnswer{MsgTime: m.Time, MsgSeq: m.Seq, ReadReceiptCode: d.receipt}, nil)
 	})

@@ -43,7 +43,7 @@ type Guard interface {
 	AfterGroupMessage(app *config.App, g *group.Info, sender *account.Account, m *Message)
 }
 
-// Options of a Service; Limiter, Rooms and Guard may be nil.
+// Options of a Service; Limiter, Rooms, Guard and Pusher may be nil.
 type Options struct {
 	DB          *store.DB
 	Accounts    *account.Directory
@@ -53,6 +53,7 @@ type Options struct {
 	Limiter     ratelimit.Limiter
 	Rooms       Rooms
 	Guard       Guard
+	Pusher      Pusher
 	Apps        func(app uint32) *config.App
 	Now         func() time.Time
 	Log         *slog.Logger

@@ -28,15 +28,16 @@ type world struct {
 	log    *grouplog.Service
 	groups *group.Service
 	random int64
+	offers *offers
 }
 
 func newWorld(t *testing.T, db *store.DB, limiter ratelimit.Limiter) *world {
 	t.Helper()
 	a := apptest.New(t, db)
-	w := &world{App: a, dir: group.NewDirectory(db, a.Hub)}
+	w := &world{App: a, dir: group.NewDirectory(db, a.Hub), offers: &offers{}}
 	var err error
 	w.log, err = grouplog.NewService(t.Context(), grouplog.Options{DB: db, Accounts: a.Accounts, Groups: w.dir, Hub: a.Hub,
-		Annotations: annotation.New(db, a.Now), Limiter: limiter, Now: a.Now, Log: a.Log, Metrics: prometheus.NewRegistry(),
+		Annotations: annotation.New(db, a.Now), Limiter: limiter, Pusher: w.offers, Now: a.Now, Log: a.Log, Metrics: prometheus.NewRegistry(),
 		Apps: func(uint32) *config.App { return a.App }})
 	if err != nil {
 		t.Fatal(err)

@@ -12,11 +12,11 @@ import (
 // app has not set, besides empty texts and zeros (protocol 02 §4.1).
 var pushDefaults = map[string]string{"InterruptionLevel": `"active"`, "VIVOClassification": "1"}
 
-// pushInfo returns what is kept of a request's OfflinePushInfo: the whole of
+// KeepPushInfo returns what is kept of a request's OfflinePushInfo: the whole of
 // it, or nil when it says nothing. SDKs send it with every message; only what
 // an app has set is worth its bytes in the log (protocol 02 §4.1). Errors:
 // 20001 for what is not an object, 80002 for one over limit bytes.
-func pushInfo(raw json.RawMessage, limit int) ([]byte, error) {
+func KeepPushInfo(raw json.RawMessage, limit int) ([]byte, error) {
 	if len(raw) > limit {
 		return nil, command.Err(command.CodeTooLong, "OfflinePushInfo is too long")
 	}

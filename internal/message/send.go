@@ -91,7 +91,7 @@ func (r *sendRequest) message(from, to *account.Account, limit int) (*Message, e
 	if err := command.CheckTexts(r.CloudCustomData); err != nil {
 		return nil, err
 	}
-	push, err := pushInfo(r.OfflinePushInfo, limit)
+	push, err := KeepPushInfo(r.OfflinePushInfo, limit)
 	if err != nil {
 		return nil, err
 	}

@@ -10,30 +10,36 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/tidwall/gjson"
 
+	"imserver/internal/grouplog"
 	"imserver/internal/message"
 )
 
-// Sender brings a notice to the receiver's phones. It may block; notices wait
+// Sender brings a notice to phones: Send to those of the receiver, SendGroup to
+// those of the members whom grouplog.Pusher names. It may block; notices wait
 // meanwhile.
 type Sender interface {
 	Send(ctx context.Context, n message.Notice) error
+	SendGroup(ctx context.Context, n grouplog.Notice) error
 }
 
 // queueSize is how many notices wait at most.
 const queueSize = 4096
 
-// Queue implements message.Pusher: bounded, in memory, with every notice
-// counted by what became of it.
+// Queue implements message.Pusher and grouplog.Pusher: bounded, in memory, with
+// every notice counted by what became of it; a group's message is one.
 type Queue struct {
 	sender   Sender
-	waiting  chan message.Notice
+	waiting  chan job
 	outcomes *prometheus.CounterVec
 }
+
+// job sends one notice.
+type job func(ctx context.Context) error
 
 // NewQueue makes a queue before sender; nil means that there is no service for
 // phones, and notices are counted as unsent.
 func NewQueue(sender Sender, r prometheus.Registerer) *Queue {
-	q := &Queue{sender: sender, waiting: make(chan message.Notice, queueSize)}
+	q := &Queue{sender: sender, waiting: make(chan job, queueSize)}
 	f := promauto.With(r)
 	q.outcomes = f.NewCounterVec(prometheus.CounterOpts{Namespace: "imserver", Name: "push_notices_total",
 		Help: "Notices for offline push by outcome: sent, failed, unsent (no service), unwanted (by the sender), overflow."}, []string{"outcome"})
@@ -44,8 +50,17 @@ func NewQueue(sender Sender, r prometheus.Registerer) *Queue {
 
 // Offer takes a notice; it never blocks.
 func (q *Queue) Offer(n message.Notice) {
+	q.offer(n.Message.PushInfo, func(ctx context.Context) error { return q.sender.Send(ctx, n) })
+}
+
+// OfferGroup takes a notice of a group's message; it never blocks.
+func (q *Queue) OfferGroup(n grouplog.Notice) {
+	q.offer(n.Message.PushInfo, func(ctx context.Context) error { return q.sender.SendGroup(ctx, n) })
+}
+
+func (q *Queue) offer(info []byte, send job) {
 	// PushFlag 1 is the sender's wish that nothing be pushed (protocol 02 §4.1).
-	if gjson.GetBytes(n.Message.PushInfo, "PushFlag").Int() == 1 {
+	if gjson.GetBytes(info, "PushFlag").Int() == 1 {
 		q.outcomes.WithLabelValues("unwanted").Inc()
 		return
 	}
@@ -54,7 +69,7 @@ func (q *Queue) Offer(n message.Notice) {
 		return
 	}
 	select {
-	case q.waiting <- n:
+	case q.waiting <- send:
 	default:
 		q.outcomes.WithLabelValues("overflow").Inc()
 	}
@@ -64,9 +79,9 @@ func (q *Queue) Offer(n message.Notice) {
 func (q *Queue) Run(ctx context.Context) {
 	for {
 		select {
-		case n := <-q.waiting:
+		case send := <-q.waiting:
 			outcome := "sent"
-			if err := q.sender.Send(ctx, n); err != nil {
+			if err := send(ctx); err != nil {
 				outcome = "failed"
 			}
 			q.outcomes.WithLabelValues(outcome).Inc()

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"imserver/internal/grouplog"
 	"imserver/internal/message"
 	"imserver/internal/push"
 )
@@ -45,10 +46,17 @@ func TestNoSender(t *testing.T) {
 	q.Offer(notice(""))
 	q.Offer(notice(`{"PushFlag":0}`))
 	q.Offer(notice(`{"PushFlag":1}`))
-	want(t, r, `{outcome="unsent"} 2`, `{outcome="unwanted"} 1`)
+	q.OfferGroup(grouplog.Notice{Message: &grouplog.Message{}})
+	q.OfferGroup(grouplog.Notice{Message: &grouplog.Message{PushInfo: []byte(`{"PushFlag":1}`)}})
+	want(t, r, `{outcome="unsent"} 3`, `{outcome="unwanted"} 2`)
 }
 
-type sender struct{ failures, calls int }
+type sender struct{ failures, calls, groups int }
+
+func (s *sender) SendGroup(context.Context, grouplog.Notice) error {
+	s.groups++
+	return nil
+}
 
 func (s *sender) Send(context.Context, message.Notice) error {
 	if s.calls++; s.calls <= s.failures {
@@ -60,13 +68,20 @@ func (s *sender) Send(context.Context, message.Notice) error {
 // Ensure that offering never blocks, overflow is counted, and the rest is sent.
 func TestQueue(t *testing.T) {
 	r := prometheus.NewRegistry()
-	q := push.NewQueue(&sender{failures: 1}, r)
-	for range 4100 {
+	s := &sender{failures: 1}
+	q := push.NewQueue(s, r)
+	for range 4095 {
 		q.Offer(notice(""))
+	}
+	for range 5 {
+		q.OfferGroup(grouplog.Notice{Message: &grouplog.Message{}})
 	}
 	want(t, r, `{outcome="overflow"} 4`)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	go q.Run(ctx)
 	want(t, r, `{outcome="failed"} 1`, `{outcome="overflow"} 4`, `{outcome="sent"} 4095`)
+	if s.calls != 4095 || s.groups != 1 {
+		t.Errorf("%d notices of c2c and %d of groups, want 4095 and 1", s.calls, s.groups)
+	}
 }

@@ -366,6 +366,9 @@ func TestProfileAndMute(t *testing.T) {
 		member(ben, "ben", `"MsgFlag":"Discard"`).Want(t, 0)
 		member(ben, "ann", `"MsgFlag":"Discard"`).Want(t, 10007)
 		member(ben, "ben", `"MsgFlag":"Loudly"`).Want(t, 10004)
+		many := strings.Repeat(`"ben",`, 50) + `"cid"`
+		ann.Call(t, "group_open_http_svc.get_specified_group_member_info", fmt.Sprintf(`{"GroupId":%q,"Member_List_Account":[%s]}`, id, many)).Want(t, 10005)
+		w.Post(t, "group_open_http_svc.get_specified_group_member_info", fmt.Sprintf(`{"GroupId":%q,"Member_List_Account":[%s]}`, id, many)).Want(t, 0)
 		ann.Call(t, "group_open_http_svc.get_specified_group_member_info", fmt.Sprintf(`{"GroupId":%q,"Member_List_Account":["ben","cid","nobody"]}`, id)).Want(t, 0).
 			Has(t, `"NameCard":"Ben (QA)"`, `{"Key":"k","Value":"v"}`, `"MsgFlag":"Discard"`, `"ShutUpUntil":0`).Lacks(t, `"cid"`)
 		if e := ben.Events(); eventOf(e, `"ReportType":20`) != "" {

@@ -185,8 +185,12 @@ func (s *Service) objects(ctx context.Context, list []row, f filter, custom []st
 // memberProfiles is get_specified_group_member_info: those who are no members
 // are left out (protocol 03 §7.2).
 func (s *Service) memberProfiles(ctx context.Context, call *command.Call, req *membersRequest) (*membersAnswer, error) {
-	if len(req.Member_List_Account) > maxProfiles {
-		return nil, command.Errf(CodeTooMany, "more than %d accounts", maxProfiles)
+	limit := maxProfiles
+	if call.Kind != command.Admins {
+		limit = maxUserProfiles
+	}
+	if len(req.Member_List_Account) > limit {
+		return nil, command.Errf(CodeTooMany, "more than %d accounts", limit)
 	}
 	g, _, err := s.member(ctx, call, req.GroupId)
 	if err != nil {

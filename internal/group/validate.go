@@ -29,8 +29,10 @@ const (
 	maxKicked   = 500
 	maxProfiles = 500
 	maxGroupIDs = 50
-	maxPage     = 100  // members of a page
-	maxRESTPage = 6000 // members of a page, through REST
+
+	maxUserProfiles = 50   // of maxProfiles, for users
+	maxPage         = 100  // members of a page
+	maxRESTPage     = 6000 // members of a page, through REST
 )
 
 // KeyValue is a custom field.

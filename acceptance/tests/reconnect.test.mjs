@@ -128,4 +128,37 @@ engines('reconnect', {}, ({ test }) => {
     assert.notEqual(refused.ErrorCode, 70001, 'no session is not an ended session');
     assert.ok(fresh.open);
   });
+
+  // A push that came before the list of conversations would hide from the SDK that something is missing before it.
+  test('a page in a busy group loses its connection again and again, and hears every message once', async (world) => {
+    const [alice, bob] = await world.users('alice', 'bob');
+    const { data } = await alice.sdk.createGroup({ type: 'Public', name: 'busy', groupID: world.id('busy'), memberList: [{ userID: bob.userID }] });
+    const { groupID } = data.group;
+    const sent = [await alice.sendText(groupID, 'first', { group: true })];
+    await bob.waitForMessage((m) => m.ID === sent[0].ID);
+    let talking = true;
+    const talk = (async () => {
+      for (let i = 0; talking; i++) {
+        sent.push(await alice.sendText(groupID, `message ${i}`, { group: true }));
+        await sleep(30); // below the group's limit
+      }
+    })();
+    const heard = (messages) => until(() => {
+      const ids = new Set(bob.received().map((m) => m.ID));
+      return messages.every((m) => ids.has(m.ID));
+    }, { timeout: 15000, what: 'every message of the outage' });
+    for (let i = 0; i < 5; i++) {
+      await bob.network.goOffline();
+      await sleep(150);
+      await bob.network.goOnline(); // while messages go on
+      const missed = [...sent];
+      await bob.waitForMessage((m) => m.ID === sent.at(-1).ID, { timeout: 15000 });
+      await heard(missed);
+    }
+    talking = false;
+    await talk;
+    await heard(sent);
+    const seen = bob.received().map((m) => m.ID);
+    assert.equal(new Set(seen).size, seen.length, 'nothing twice');
+  });
 });

@@ -39,6 +39,10 @@ const (
 	// them again when events were queued for the asking connection meanwhile.
 	// They must not change anything.
 	Snapshot
+	// Overview commands tell a device that came back what is newest in each of
+	// its conversations, by which it notices what it has missed: events of logs
+	// wait for the answer, so that they do not hide a gap before them.
+	Overview
 	// Held commands may wait for seconds before they answer: they do not count
 	// among those that a connection may have in flight, and a connection that
 	// is to be closed does not wait for them.

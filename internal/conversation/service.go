@@ -79,7 +79,7 @@ func NewService(db *store.DB, accounts *account.Directory, hub *fanout.Hub, now 
 
 // Register adds the commands to the table (protocol 02 §14, 06 §5.5).
 func (s *Service) Register(t *command.Table) {
-	command.Handle(t, "recentcontact.page_get", command.Users|command.Snapshot, s.page)
+	command.Handle(t, "recentcontact.page_get", command.Users|command.Snapshot|command.Overview, s.page)
 	command.Handle(t, "recentcontact.get_list", command.Admins, s.list)
 	command.Handle(t, "recentcontact.batch_delete", command.Users, s.batchDelete)
 	command.Handle(t, "recentcontact.delete", command.Admins, s.adminDelete)

@@ -49,6 +49,7 @@ type Conn struct {
 	inflight int        // guarded by mu
 	held     int        // guarded by mu: commands that wait for news
 	stream   *stream    // guarded by mu: events of live rooms; nil until there was one
+	back     *hold      // guarded by mu: what waits for the list of a device that came back
 	ordered  []request  // guarded by mu: waiting for the ordered runner
 	running  bool       // guarded by mu: the ordered runner is running
 	room     *sync.Cond // on mu: inflight fell
@@ -136,7 +137,7 @@ func (c *Conn) Detach() { c.detach(true) }
 func (c *Conn) detach(ended bool) {
 	c.mu.Lock()
 	topics := c.topics
-	c.topics = nil
+	c.topics, c.back = nil, nil
 	c.mu.Unlock()
 	for t := range topics {
 		c.server.hub.Leave(t, c)
@@ -262,7 +263,7 @@ func (c *Conn) close(reason string) {
 		return
 	}
 	c.closed = true
-	c.out, c.outBytes = nil, 0
+	c.out, c.outBytes, c.back = nil, 0, nil
 	c.stream.drop()
 	if c.room != nil {
 		c.room.Broadcast()

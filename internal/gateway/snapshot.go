@@ -15,14 +15,20 @@ const maxReread = 10
 // again. Under a flood that never pauses the last reading goes out as it is.
 func (c *Conn) serveSnapshot(ctx context.Context, call *command.Call, r request) {
 	for try := 0; ; try++ {
-		seen := c.eventCount()
+		seen, held := c.eventCount(), c.heldBack()
 		answer, err := c.run(ctx, call, r)
 		if err != nil || try == maxReread {
 			c.finish(r, call, answer, err)
+			if err == nil && r.access&command.Overview != 0 {
+				c.resume(held)
+			}
 			return
 		}
 		message, code := c.encode(r, answer, nil)
 		if c.enqueueIf(seen, outgoing{message: message}) {
+			if r.access&command.Overview != 0 {
+				c.resume(held)
+			}
 			c.account(r, code)
 			c.end(r)
 			return

@@ -40,16 +40,23 @@ func (c *Conn) enqueueLocked(o outgoing) {
 		c.mu.Unlock()
 		return
 	}
-	c.outBytes += o.size()
-	if c.outBytes > c.server.opts.MaxQueue {
+	if o.event != nil && !o.event.Apart {
+		c.events++
+	}
+	held := c.holdLocked(o)
+	if !held {
+		c.out = append(c.out, o)
+		c.outBytes += o.size()
+	}
+	if c.outBytes > c.server.opts.MaxQueue || held && c.back.bytes > c.server.opts.MaxQueue {
 		c.mu.Unlock()
 		c.server.metrics.overflows.Inc()
 		go c.close("slow") // not here: the caller may hold a lock
 		return
 	}
-	c.out = append(c.out, o)
-	if o.event != nil && !o.event.Apart {
-		c.events++
+	if held {
+		c.mu.Unlock()
+		return
 	}
 	start := !c.writing
 	c.writing = true

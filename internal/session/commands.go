@@ -71,7 +71,7 @@ func (s *Service) login(ctx context.Context, call *command.Call, _ *loginRequest
 		s.hub.Publish(fanout.User(acc.UID), &fanout.Event{Kind: fanout.Kick, KickType: v.Type, NewInst: n.inst,
 			Target: fanout.Device{UID: acc.UID, Inst: v.Inst}, Item: []byte(n.class.String())})
 	}
-	answer, err := s.arrive(ctx, call, term, ses, acc.Status)
+	answer, err := s.arrive(ctx, call, term, ses, acc.Status, false)
 	if err != nil {
 		term.Detach() // the client takes itself for logged out
 	}
@@ -113,7 +113,7 @@ func (s *Service) resume(ctx context.Context, call *command.Call, term Terminal)
 	if err != nil {
 		return nil, err
 	}
-	return s.arrive(ctx, call, term, ses, acc.Status)
+	return s.arrive(ctx, call, term, ses, acc.Status, true)
 }
 
 // settleTime bounds the wait for the bus.
@@ -121,9 +121,13 @@ const settleTime = 2 * time.Second
 
 // arrive attaches the connection and answers. Between the login's commit and
 // the moment from which events reach the connection another login may have
-// kicked it: nobody would have told it, so it is asked for again.
-func (s *Service) arrive(ctx context.Context, call *command.Call, term Terminal, ses *Session, status string) (any, error) {
+// kicked it: nobody would have told it, so it is asked for again. back says that
+// the device has been here before and may have missed something.
+func (s *Service) arrive(ctx context.Context, call *command.Call, term Terminal, ses *Session, status string, back bool) (any, error) {
 	term.Attach(ses)
+	if back {
+		term.Hold()
+	}
 	for _, fn := range s.arrivals {
 		if err := fn(ctx, call, ses); err != nil {
 			return nil, err

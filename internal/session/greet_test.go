@@ -18,6 +18,7 @@ type terminal struct{ session *session.Session }
 func (t *terminal) ID() uint64                { return 1 }
 func (t *terminal) Query(string) string       { return "" }
 func (t *terminal) Attach(s *session.Session) { t.session = s }
+func (t *terminal) Hold()                     {}
 func (t *terminal) Detach()                   { t.session = nil }
 func (t *terminal) Session() *session.Session { return t.session }
 

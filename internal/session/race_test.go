@@ -38,6 +38,8 @@ func (d *device) Attach(s *session.Session) {
 	d.mu.Unlock()
 	d.hub.Join(fanout.User(s.UID), d)
 }
+func (d *device) Hold() {}
+
 func (d *device) Detach() {}
 func (d *device) Session() *session.Session {
 	d.mu.Lock()

@@ -55,6 +55,10 @@ type Terminal interface {
 	// Attach makes the connection the instance's: events reach it from now
 	// on. It replaces the instance's earlier connection on this node.
 	Attach(s *Session)
+	// Hold keeps the events of logs back until the device has been given its
+	// list of conversations: it compares them with what it has, and a push
+	// that came first would hide a gap (protocol 03 §14.3).
+	Hold()
 	// Detach ends that; the socket stays.
 	Detach()
 	// Session returns what is attached, or nil.

@@ -43,6 +43,9 @@ const (
 	// its conversations, by which it notices what it has missed: events of logs
 	// wait for the answer, so that they do not hide a gap before them.
 	Overview
+	// CatchUp commands fetch what such a device has missed: its SDK ends that
+	// when it is pushed something newer, so events wait for these, too.
+	CatchUp
 	// Held commands may wait for seconds before they answer: they do not count
 	// among those that a connection may have in flight, and a connection that
 	// is to be closed does not wait for them.

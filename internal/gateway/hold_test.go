@@ -11,11 +11,13 @@ func event(seq int64) outgoing {
 	return outgoing{event: &fanout.Event{Log: 1, Seq: seq, Item: []byte("{}")}}
 }
 
-// The events of logs wait for the list of a device that came back. Those that
-// the list was read after are let go, the others follow it.
+// The events of logs wait for the list of a device that came back, and for what
+// it fetches then. Those that the list was read after are let go.
 func TestHold(t *testing.T) {
 	c := &Conn{server: &Server{opts: Options{MaxQueue: 1 << 20}}, writing: true} // a writer that takes nothing
+	c.catching(1)                                                                // from before
 	c.Hold()
+	h := c.back
 	c.enqueue(event(1))
 	c.enqueue(event(2))
 	c.enqueue(event(0)) // stands outside of logs
@@ -28,7 +30,16 @@ func TestHold(t *testing.T) {
 		t.Fatal("a list was given that was read before an event came")
 	}
 	c.enqueue(outgoing{message: []byte("list")})
-	c.resume(held)
+	c.listed(held)
+	c.listed(held) // a further page that was read at the same time
+	c.catching(-1) // from before
+	c.catching(1)
+	c.release(h)
+	if len(c.out) != 2 {
+		t.Fatal("events went out while the client caught up")
+	}
+	c.catching(-1)
+	c.release(h)
 	c.enqueue(event(4))
 	var got []int64
 	for _, o := range c.out {

@@ -148,6 +148,9 @@ func (c *Conn) serveOrdered() {
 // serve runs one command and replies, at once or when its commit is done.
 func (c *Conn) serve(r request) {
 	ctx, cancel := context.WithTimeout(context.Background(), c.server.opts.Timeout)
+	if r.access&command.CatchUp != 0 {
+		c.catching(1)
+	}
 	call, err := c.authenticate(ctx, r)
 	if err == nil && r.access&command.Once != 0 && call.Kind == command.Users {
 		again, first := c.server.replays.claim(call, r)
@@ -221,6 +224,9 @@ func (c *Conn) finish(r request, call *command.Call, answer any, err error) {
 			"request", call.RequestID, "code", command.CodeOf(err), "took", time.Since(r.start))
 	}
 	c.reply(r, answer, err)
+	if r.access&command.CatchUp != 0 {
+		c.catching(-1)
+	}
 	c.end(r)
 }
 

@@ -20,14 +20,14 @@ func (c *Conn) serveSnapshot(ctx context.Context, call *command.Call, r request)
 		if err != nil || try == maxReread {
 			c.finish(r, call, answer, err)
 			if err == nil && r.access&command.Overview != 0 {
-				c.resume(held)
+				c.listed(held)
 			}
 			return
 		}
 		message, code := c.encode(r, answer, nil)
 		if c.enqueueIf(seen, outgoing{message: message}) {
 			if r.access&command.Overview != 0 {
-				c.resume(held)
+				c.listed(held)
 			}
 			c.account(r, code)
 			c.end(r)

@@ -120,3 +120,26 @@ engines('live rooms: polling', { nodes: 3, env, timeout: 90000 }, ({ test }) => 
     assert.equal(before, 1);
   });
 });
+
+engines('live rooms: both ways', { nodes: 3, env: { ...env, IMSERVER_LIVE_ROOMS_DELIVERY: 'websocket' }, timeout: 60000 }, ({ test }) => {
+  test('watchers by push, of both SDK generations, and visitors who poll have the same events, sequences and IDs', async (world) => {
+    const [owner, ann] = await world.users('owner', 'ann');
+    const old = world.user('old', { node: 2, generation: 'v2' });
+    await old.login();
+    const id = await room([owner, ann, old]);
+    const visitor = world.user('visitor', { node: 2 });
+    await visitor.started;
+    await visitor.sdk.joinGroup({ groupID: id });
+    await visitor.waitForFrame((f) => f.out && f.head.servcmd === unnamedPoll);
+    const sent = [];
+    for (let i = 0; i < 5; i++) sent.push(await say([owner, ann, old][i % 3], id, `line ${i}`));
+    const facts = (m) => [m.ID, m.sequence, m.time, m.from, m.payload.text];
+    const lines = (user) => user.received().filter((m) => m.type === 'TIMTextElem' && m.to === id).map(facts);
+    for (const user of [owner, ann, old, visitor]) {
+      const others = sent.filter((m) => m.from !== user.userID).map(facts);
+      await until(() => lines(user).length >= others.length, { what: `the lines at ${user.userID}` });
+      assert.deepEqual(lines(user), others, user.userID);
+    }
+    assert.equal([owner, ann, old].some((user) => user.frames.some((f) => f.out && f.head.servcmd === poll)), false, 'who is pushed does not poll');
+  });
+});

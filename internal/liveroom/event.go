@@ -90,9 +90,6 @@ func (e *Event) pulled(dst []byte, head []byte) []byte {
 	return append(dst, body...)
 }
 
-// size is what the event takes, in bytes, roughly.
-func (e *Event) size() int { return len(e.Body) + len(e.Pull) + 128 }
-
 var errShort = errors.New("liveroom: truncated event")
 
 // encode appends the event as nodes hand it to each other and remember it;

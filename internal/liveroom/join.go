@@ -20,7 +20,6 @@ var (
 	errBanned       = command.Err(group.CodeNoPermission, "banned from the live room")
 	errNotLive      = command.Err(group.CodeNoPermission, "the group is not a live room")
 	errNoPermission = command.Err(group.CodeNoPermission, "the live room does not allow this to the caller")
-	errBadParameter = command.Err(group.CodeBadParameter, "")
 )
 
 // joinAnswer is what apply_join_group answers for a live room (protocol 03

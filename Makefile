@@ -79,7 +79,8 @@ ci: lint build ## What CI runs: lint, all tests with the race detector where it 
 	$(MAKE) unit RACE=1
 	$(MAKE) acceptance || $(MAKE) acceptance JOBS=1 SUITES="$$(cat acceptance/results/failed)" # what a busy machine may have failed
 	$(MAKE) faults SHORT=1
-	$(MAKE) fuzz FUZZTIME=5s
+	$(MAKE) fuzz FUZZTIME=2s
+	VULN_OPTIONAL=1 $(MAKE) vuln
 
 docker: ## Build the container image imserver
 	docker build --build-arg VERSION=$(VERSION) -t imserver .

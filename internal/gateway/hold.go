@@ -23,12 +23,12 @@ type hold struct {
 
 const (
 	// listTime is how long events wait for a client that asks for no list.
-	listTime = 3 * time.Second
+	listTime = 5 * time.Second
 	// quietTime is how long after the list, or the last window, a client may
 	// still ask for the next one.
-	quietTime = 500 * time.Millisecond
+	quietTime = time.Second
 	// holdTime bounds it all.
-	holdTime = 10 * time.Second
+	holdTime = 15 * time.Second
 )
 
 // Hold implements session.Terminal.

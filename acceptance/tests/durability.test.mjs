@@ -1,20 +1,10 @@
-// A restart loses nothing, nor does a crash: what was acknowledged is there, once (issue 2; protocol 01 §8, 02 §1.3).
+// A restart loses nothing, nor does a crash: what was acknowledged is there, once (protocol 01 §8, 02 §1.3).
 import assert from 'node:assert/strict';
 import { engines } from '../harness/engines.mjs';
+import { history } from '../harness/history.mjs';
 import { sleep } from '../harness/wait.mjs';
 
 const c2c = (userID) => `C2C${userID}`;
-
-async function history(user, conversationID) {
-  const all = [];
-  let next;
-  for (;;) {
-    const { data } = await user.sdk.getMessageList({ conversationID, nextReqMessageID: next });
-    all.unshift(...data.messageList);
-    if (data.isCompleted) return all;
-    next = data.nextReqMessageID;
-  }
-}
 
 // The limit of commands per connection is off: one connection stands for many here.
 engines('durability', { timeout: 60000, env: { IMSERVER_LIMITS_COMMAND_RATE: '0' } }, ({ test }) => {

@@ -2,19 +2,8 @@
 import assert from 'node:assert/strict';
 import { Balancer } from '../harness/balancer.mjs';
 import { engines } from '../harness/engines.mjs';
+import { history } from '../harness/history.mjs';
 import { sleep, until } from '../harness/wait.mjs';
-
-/** All messages of a conversation, as the server has them. */
-async function history(user, conversationID) {
-  const all = [];
-  let next;
-  for (;;) {
-    const { data } = await user.sdk.getMessageList({ conversationID, nextReqMessageID: next });
-    all.unshift(...data.messageList);
-    if (data.isCompleted) return all;
-    next = data.nextReqMessageID;
-  }
-}
 
 engines('rolling restart', { engines: ['cluster'], timeout: 180000 }, ({ test }) => {
   test('under load nothing is lost or doubled, and every SDK user is back by itself', async (world) => {

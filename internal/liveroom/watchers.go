@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"slices"
 
+	"imserver/internal/account"
 	"imserver/internal/command"
 	"imserver/internal/group"
 )
@@ -141,15 +142,7 @@ func (s *Service) markMembers(ctx context.Context, call *command.Call, req *mark
 			}
 		}
 	}
-	accounts, err := s.Accounts.LookupAll(ctx, call.App.SDKAppID, ids)
-	if err != nil {
-		return nil, err
-	}
-	uids := make([]int64, 0, len(accounts))
-	for _, a := range accounts {
-		uids = append(uids, a.UID)
-	}
-	there, err := s.Ledger.Present(ctx, g.GID, uids)
+	accounts, there, err := s.present(ctx, call.App.SDKAppID, g.GID, ids)
 	if err != nil {
 		return nil, err
 	}
@@ -203,15 +196,7 @@ func (s *Service) checkMembers(ctx context.Context, call *command.Call, req *che
 	if len(req.Member_Account) > maxMarked {
 		return nil, command.Errf(group.CodeTooMany, "more than %d accounts", maxMarked)
 	}
-	accounts, err := s.Accounts.LookupAll(ctx, call.App.SDKAppID, req.Member_Account)
-	if err != nil {
-		return nil, err
-	}
-	uids := make([]int64, 0, len(accounts))
-	for _, a := range accounts {
-		uids = append(uids, a.UID)
-	}
-	there, err := s.Ledger.Present(ctx, g.GID, uids)
+	accounts, there, err := s.present(ctx, call.App.SDKAppID, g.GID, req.Member_Account)
 	if err != nil {
 		return nil, err
 	}
@@ -224,4 +209,19 @@ func (s *Service) checkMembers(ctx context.Context, call *command.Call, req *che
 		}
 	}
 	return ans, nil
+}
+
+// present finds the accounts that exist among the names, and which of them
+// watch the room.
+func (s *Service) present(ctx context.Context, app uint32, room int64, names []string) (map[string]*account.Account, map[int64]watcher, error) {
+	accounts, err := s.Accounts.LookupAll(ctx, app, names)
+	if err != nil {
+		return nil, nil, err
+	}
+	uids := make([]int64, 0, len(accounts))
+	for _, a := range accounts {
+		uids = append(uids, a.UID)
+	}
+	there, err := s.Ledger.Present(ctx, room, uids)
+	return accounts, there, err
 }

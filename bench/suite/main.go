@@ -5,6 +5,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -66,11 +67,11 @@ func (s *suite) run() (err error) {
 			fmt.Fprintf(os.Stderr, "%s: left out, IMSERVER_TEST_POSTGRES_URL is not set\n", part.name)
 			continue
 		}
-		if err := part.run(); err != nil {
-			return fmt.Errorf("%s: %w", part.name, err)
+		if e := part.run(); e != nil { // what was measured so far is still worth writing
+			err = errors.Join(err, fmt.Errorf("%s: %w", part.name, e))
 		}
 	}
-	return s.write()
+	return errors.Join(err, s.write())
 }
 
 const (

@@ -224,11 +224,11 @@ func (s *suite) groups(t table, n *nodes) error {
 	}
 	t.plain("group of 100 at 40 messages/s: p99, send to push", "ms", calm.Push.P99, "≤", 10)
 	t.plain("processor share of that", "cores", calm.ServerCPU/calm.Seconds, "≤", 0.15)
-	few, err := s.bench(n, "group", "--members", "2", "--offline", "10", "--rate", "200")
+	few, err := s.bench(n, "group", "--kind", "Community", "--members", "2", "--offline", "10", "--rate", "200")
 	if err != nil {
 		return err
 	}
-	crowd, err := s.bench(n, "group", "--members", "2", "--offline", strconv.Itoa(s.offline), "--rate", "200")
+	crowd, err := s.bench(n, "group", "--kind", "Community", "--members", "2", "--offline", strconv.Itoa(s.offline), "--rate", "200")
 	if err != nil {
 		return err
 	}

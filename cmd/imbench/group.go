@@ -16,7 +16,7 @@ import (
 
 // room describes a load on groups.
 type room struct {
-	kind     string // Private, or AVChatRoom for live rooms
+	kind     string // as create_group calls it, AVChatRoom for live rooms
 	groups   int
 	members  int // online, in each group; the first of them is the owner
 	offline  int // further members who are not connected
@@ -30,6 +30,7 @@ func groupCommand(r *runner) *cobra.Command {
 	cmd := r.scenario("group", "Groups whose members are online: each message goes to all of them", func(ctx context.Context) (*result, error) {
 		return runRooms(ctx, r, o)
 	})
+	cmd.Flags().StringVar(&o.kind, "kind", o.kind, "kind of the groups: Private, or Community for more than 6,000 members")
 	cmd.Flags().IntVar(&o.groups, "groups", 1, "groups")
 	cmd.Flags().IntVar(&o.members, "members", 100, "online members of a group")
 	cmd.Flags().IntVar(&o.offline, "offline", 0, "further members of a group who are offline")

@@ -100,8 +100,9 @@ type Limits struct {
 	// CommandConcurrency is how many commands of a connection are worked on at once, 1 to 1024; more wait in the socket.
 	CommandConcurrency int `koanf:"command_concurrency"`
 
-	// Concurrency is how many commands of all connections are worked on at once, 64 to 1,000,000. Beyond that they are
-	// refused, logins excepted: the SDK is told to wait (protocol 01 §13).
+	// Concurrency is how many commands of all connections are worked on at once, 64 to 1,000,000. More wait in their
+	// sockets; those that have waited for two seconds are refused, logins excepted: the SDK is told to come later
+	// (protocol 01 §13).
 	Concurrency int `koanf:"concurrency"`
 
 	// Connections bounds the open connections of the process; 0 is what its limit of open files allows.
@@ -146,8 +147,8 @@ func Default() *Config {
 			CommandRate:        100,
 			CommandBurst:       500,
 			CommandConcurrency: 16,
-			Concurrency:        4096,
-			Handshakes:         2048,
+			Concurrency:        1024,
+			Handshakes:         8192,
 			ConnectionsPerIP:   2000,
 			HandshakeTimeout:   10 * time.Second,
 			PingInterval:       25 * time.Second,

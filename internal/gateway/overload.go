@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"strconv"
 	"time"
 
@@ -17,26 +18,52 @@ const (
 	// refusalFactor is how many refusals a second a connection gets, as a
 	// multiple of its commands; what comes faster waits in its socket.
 	refusalFactor = 5
+	// patience is how long a command waits for the node to begin it, well below
+	// the 15 s that SDKs wait for an answer (protocol 01 §7).
+	patience = 2 * time.Second
 )
 
-// shed refuses a command when its connection sends more than its share, or the
-// node has more to do than it should take on, and reports whether it did. The
-// SDK is told to leave the command out for a while (protocol 01 §13,
-// OverLoadPush.notify2), which spares both sides the asking.
-func (c *Conn) shed(r request) bool {
-	session := r.access&command.Stale != 0 // these must not be refused (protocol 01 T6): they wait their turn
-	reason := ""
+// flooding refuses a command when its connection sends more than its share, and
+// reports whether it did.
+func (c *Conn) flooding(r request) bool {
 	switch {
-	case c.limiter != nil && session:
+	case c.limiter == nil:
+		return false
+	case r.access&command.Stale != 0: // these must not be refused (protocol 01 T6): they wait their turn
 		time.Sleep(c.limiter.Reserve().Delay())
 		return false
-	case c.limiter != nil && !c.limiter.Allow():
-		reason = "connection"
-	case !session && c.server.busy.Load() >= int64(c.server.opts.MaxBusy):
-		reason = "node"
-	default:
+	case c.limiter.Allow():
 		return false
 	}
+	c.shed(r, "connection")
+	return true
+}
+
+// overloaded refuses a command when the node has so much to do that none of its
+// places for commands gets free within patience, and reports whether it did.
+// Meanwhile the connection reads nothing: those who come by thousands at once,
+// after a restart, wait for each other in their sockets and are all served.
+func (c *Conn) overloaded(r *request) bool {
+	if r.access&(command.Stale|command.Held) != 0 {
+		return false
+	}
+	if !c.server.places.TryAcquire(1) {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		err := c.server.places.Acquire(ctx, 1)
+		cancel()
+		if err != nil {
+			c.shed(*r, "node")
+			return true
+		}
+	}
+	r.placed = true
+	return false
+}
+
+// shed refuses a command because of overload. The SDK is told to leave it out
+// for a while (protocol 01 §13, OverLoadPush.notify2), which spares both sides
+// the asking.
+func (c *Conn) shed(r request, reason string) {
 	c.server.metrics.shed.WithLabelValues(reason).Inc()
 	if r.access != 0 && r.start.Sub(c.told) >= overloadDelay { // a command that is not there is refused anyway
 		c.told = r.start
@@ -49,7 +76,6 @@ func (c *Conn) shed(r request) bool {
 		}
 		time.Sleep(c.refusals.Reserve().Delay())
 	}
-	return true
 }
 
 // overloadDocument is the push that makes an SDK refuse a command locally. The

@@ -23,6 +23,7 @@ type request struct {
 	frame  *[]byte // the pooled buffer that body points into
 	access command.Access
 	start  time.Time
+	placed bool // it has one of the node's places for commands
 }
 
 const heartbeat = "heartbeat.alive"
@@ -56,11 +57,15 @@ func (c *Conn) handle(frame *[]byte, size int64) {
 		return
 	}
 	r.access = c.server.table.Lookup(head.Command)
-	if c.shed(r) {
+	if c.flooding(r) {
 		return
 	}
 	if !c.begin(r) {
 		c.refuse(r, command.Err(command.CodeTooFast, "too many requests are held"))
+		return
+	}
+	if c.overloaded(&r) {
+		c.end(r)
 		return
 	}
 	if r.access&command.Ordered != 0 {
@@ -93,18 +98,19 @@ func (c *Conn) begin(r request) bool {
 		c.room.Wait()
 	}
 	c.inflight++
-	c.server.busy.Add(1)
 	return true
 }
 
 func (c *Conn) end(r request) {
+	if r.placed {
+		c.server.places.Release(1)
+	}
 	c.mu.Lock()
 	if r.access&command.Held != 0 {
 		c.held--
 		c.mu.Unlock()
 		return
 	}
-	c.server.busy.Add(-1)
 	c.inflight--
 	if c.room != nil {
 		c.room.Signal()

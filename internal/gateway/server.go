@@ -16,6 +16,7 @@ import (
 
 	"github.com/gorilla/websocket"
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/semaphore"
 
 	"imserver/internal/clientip"
 	"imserver/internal/command"
@@ -31,7 +32,7 @@ type Options struct {
 	MaxQueue     int            // bytes waiting for a connection before it counts as too slow
 	MaxStream    int            // bytes of live-room events waiting for a connection; of more the oldest are skipped
 	MaxInflight  int            // commands of one connection being processed at once
-	MaxBusy      int            // commands of all connections being processed at once
+	MaxBusy      int            // commands of all connections being processed at once; more wait for a moment, see overload.go
 	CommandRate  float64        // commands per second of one connection; 0 = no limit
 	CommandBurst int            // commands that may come at once
 	PerAddress   int            // connections of one address, loopback excepted; 0 = no limit
@@ -69,10 +70,10 @@ type Server struct {
 	upgrader websocket.Upgrader
 	replays  *replays
 	workers  *workers
+	places   *semaphore.Weighted // of commands that are worked on
 	fan      fan
 
 	nextID   atomic.Uint64
-	busy     atomic.Int64  // commands being processed
 	resyncs  atomic.Uint64 // counts calls of Resync
 	draining atomic.Bool
 	mu       sync.Mutex
@@ -84,7 +85,7 @@ type Server struct {
 func New(o Options, apps Apps, table *command.Table, sessions *session.Service, devices Devices, hub *fanout.Hub, reg prometheus.Registerer, log *slog.Logger) *Server {
 	s := &Server{
 		opts: o, apps: apps, table: table, sessions: sessions, devices: devices, hub: hub, log: log, metrics: newMetrics(reg),
-		replays: newReplays(), workers: newWorkers(),
+		replays: newReplays(), workers: newWorkers(), places: semaphore.NewWeighted(int64(o.MaxBusy)),
 		conns: map[*Conn]struct{}{}, byAddr: map[netip.Prefix]int{},
 	}
 	s.upgrader = websocket.Upgrader{

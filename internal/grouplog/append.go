@@ -85,9 +85,9 @@ func findRepeat(index string) string {
 	ORDER BY seq DESC LIMIT 1`
 }
 
-// byRandom names the index for the search of repeats: SQLite, which has no
+// byNumbers names the index for the search of repeats: SQLite, which has no
 // statistics here, would walk the whole log instead.
-const byRandom = ` INDEXED BY group_messages_random`
+const byNumbers = ` INDEXED BY group_messages_numbers`
 
 // countsNot are the flags of what nobody counts as unread.
 const countsNot = FlagNoUnread | FlagDirected

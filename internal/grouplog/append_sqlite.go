@@ -19,8 +19,10 @@ func (w *writer) prepare(ctx context.Context) error {
 	}{
 		{&w.stmts.head, `SELECT last_seq, last_time FROM group_logs WHERE log = $1`},
 		{&w.stmts.log, `INSERT INTO group_logs (log, hub) VALUES ($1, $2)`},
-		{&w.stmts.insert, `INSERT INTO group_messages (log, seq, time, sender, operator, random, client_seq, client_time, priority, flags, body, cloud,
-			mentions, receivers, push_info) SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $19 WHERE NOT EXISTS (SELECT 1 FROM group_messages` + byRandom + `
+		// OR FAIL, because SQLite would otherwise keep a journal for the case that
+		// the statement fails midway; then the transaction fails.
+		{&w.stmts.insert, `INSERT OR FAIL INTO group_messages (log, seq, time, sender, operator, random, client_seq, client_time, priority, flags, body, cloud,
+			mentions, receivers, push_info) SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $19 WHERE NOT EXISTS (SELECT 1 FROM group_messages` + byNumbers + `
 			WHERE log = $1 AND random = $6 AND client_seq = $7 AND sender = $4 AND time > $15) AND (NOT $16 OR ` + speaks("$17", "$1", "$4", "$18") + `)`},
 		{&w.stmts.move, `UPDATE group_logs SET last_seq = $2, last_time = $3 WHERE log = $1`},
 		{&w.stmts.quiet, `INSERT INTO group_quiet (log, seq, uid, at) VALUES ($1, $2, $3, $4)`},
@@ -40,7 +42,9 @@ func (w *writer) prepare(ctx context.Context) error {
 
 func (w *writer) appendSQLite(ctx context.Context, drafts []*draft) error {
 	return w.db.Tx(ctx, func(tx *sql.Tx) error {
-		b := sqliteBatch{ctx: ctx, tx: tx, w: w, now: w.now().Unix()}
+		// The driver would start a goroutine for each statement to watch ctx; the
+		// transaction ends with it anyway.
+		b := sqliteBatch{ctx: context.WithoutCancel(ctx), tx: tx, w: w, now: w.now().Unix()}
 		for i := 0; i < len(drafts); {
 			end := i + 1
 			for end < len(drafts) && drafts[end].Log == drafts[i].Log {
@@ -123,7 +127,7 @@ func (b *sqliteBatch) message(d *draft, seq, unix int64) (bool, error) {
 		return false, err
 	}
 	if n == 0 {
-		err := b.tx.QueryRowContext(b.ctx, findRepeat(byRandom), d.Log, d.Random, d.ClientSeq, d.Sender, b.now-repeatWindow).Scan(&d.Seq, &d.Time)
+		err := b.tx.QueryRowContext(b.ctx, findRepeat(byNumbers), d.Log, d.Random, d.ClientSeq, d.Sender, b.now-repeatWindow).Scan(&d.Seq, &d.Time)
 		d.repeated, d.refused = err == nil, errors.Is(err, sql.ErrNoRows)
 		if d.refused {
 			err = nil

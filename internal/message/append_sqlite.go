@@ -6,9 +6,9 @@ import (
 	"fmt"
 )
 
-// byRandom names the index for the search of repeats: SQLite, which has no
+// byNumbers names the index for the search of repeats: SQLite, which has no
 // statistics here, would walk the pair's whole log instead.
-const byRandom = ` INDEXED BY c2c_messages_random`
+const byNumbers = ` INDEXED BY c2c_messages_numbers`
 
 // sqliteStatements are prepared once; a transaction borrows them.
 type sqliteStatements struct {
@@ -21,8 +21,10 @@ func (w *writer) prepare(ctx context.Context) error {
 		text string
 	}{
 		{&w.stmts.last, `SELECT last_seq, discard FROM c2c_pairs WHERE lo = $1 AND hi = $2`},
-		{&w.stmts.insert, `INSERT INTO c2c_messages (lo, hi, seq, sender, msg_seq, random, client_time, flags, body, cloud, push_info)
-			SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11 WHERE NOT EXISTS (SELECT 1 FROM c2c_messages` + byRandom + `
+		// OR FAIL, because SQLite would otherwise keep a journal for the case that
+		// the statement fails midway; then the transaction fails.
+		{&w.stmts.insert, `INSERT OR FAIL INTO c2c_messages (lo, hi, seq, sender, msg_seq, random, client_time, flags, body, cloud, push_info)
+			SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11 WHERE NOT EXISTS (SELECT 1 FROM c2c_messages` + byNumbers + `
 			WHERE lo = $1 AND hi = $2 AND random = $6 AND msg_seq = $5 AND seq > $12 AND (sender = $4 OR seq >= $13))`},
 		{&w.stmts.move, `UPDATE c2c_pairs SET last_seq = $3 WHERE lo = $1 AND hi = $2`},
 		{&w.stmts.pair, `INSERT INTO c2c_pairs (lo, hi) VALUES ($1, $2) ON CONFLICT DO NOTHING`},
@@ -40,6 +42,9 @@ func (w *writer) prepare(ctx context.Context) error {
 func (w *writer) appendSQLite(ctx context.Context, drafts []*draft) error {
 	now := w.now().Unix()
 	return w.db.Tx(ctx, func(tx *sql.Tx) error {
+		// The driver would start a goroutine for each statement to watch ctx; the
+		// transaction ends with it anyway.
+		ctx := context.WithoutCancel(ctx)
 		last, insert, move := tx.StmtContext(ctx, w.stmts.last), tx.StmtContext(ctx, w.stmts.insert), tx.StmtContext(ctx, w.stmts.move)
 		for i := 0; i < len(drafts); {
 			lo, hi := pair(drafts[i].From, drafts[i].To)
@@ -84,7 +89,7 @@ func insertSQLite(ctx context.Context, tx *sql.Tx, insert *sql.Stmt, d *draft, n
 			d.Seq, d.repeated, d.Flags = next, false, flags
 			return nil
 		}
-		switch err := tx.QueryRowContext(ctx, findRepeat(byRandom), lo, hi, d.Random, d.MsgSeq, d.From, after).Scan(&d.Seq, &d.Flags); err {
+		switch err := tx.QueryRowContext(ctx, findRepeat(byNumbers), lo, hi, d.Random, d.MsgSeq, d.From, after).Scan(&d.Seq, &d.Flags); err {
 		case nil:
 			d.repeated = true
 			return nil

@@ -31,11 +31,11 @@ func fill(b *testing.B, db *store.DB, w *world, ann, ben int64, total int) {
 	if db.Dialect == store.Postgres {
 		series = `(SELECT generate_series(0, $1 - 1) AS i)`
 		partitions(b, db, w)
-		if _, err := db.Write.ExecContext(w.ctx, `ALTER TABLE c2c_messages DROP CONSTRAINT c2c_messages_pkey; DROP INDEX c2c_messages_random`); err != nil {
+		if _, err := db.Write.ExecContext(w.ctx, `ALTER TABLE c2c_messages DROP CONSTRAINT c2c_messages_pkey; DROP INDEX c2c_messages_numbers`); err != nil {
 			b.Fatal(err)
 		}
 		statements = []string{`ALTER TABLE c2c_messages ADD PRIMARY KEY (lo, hi, seq) INCLUDE (sender, flags)`,
-			`CREATE INDEX c2c_messages_random ON c2c_messages (lo, hi, random)`, `VACUUM (ANALYZE) c2c_messages`}
+			`CREATE INDEX c2c_messages_numbers ON c2c_messages (lo, hi, msg_seq, random)`, `VACUUM (ANALYZE) c2c_messages`}
 	}
 	pairs := `CASE WHEN g.i % 10 = 0 THEN CAST($3 AS BIGINT) ELSE CAST($3 AS BIGINT) + 1 + (g.i / 10) % 1000 END`
 	_, err := db.Write.ExecContext(w.ctx, `INSERT INTO c2c_messages (lo, hi, seq, sender, msg_seq, random, client_time, flags, body)

@@ -177,8 +177,10 @@ func openSQLite(o Options) (*DB, error) {
 		db.SetMaxIdleConns(conns)
 		return db, nil
 	}
-	// FULL syncs every commit: what is acknowledged survives a power cut.
-	write, err := open("immediate", 1, "synchronous(FULL)", "cache_size(-32000)")
+	// FULL syncs every commit: what is acknowledged survives a power cut. Of a
+	// log of 8,192 pages, 32 MB, a checkpoint copies far fewer pages for each
+	// message than of the usual 1,000: the newest are written again and again.
+	write, err := open("immediate", 1, "synchronous(FULL)", "cache_size(-32000)", "wal_autocheckpoint(8192)")
 	if err != nil {
 		return nil, err
 	}

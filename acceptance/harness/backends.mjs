@@ -35,7 +35,7 @@ export async function freshRedis(dir) {
   const port = await freePort();
   let child;
   const redis = {
-    url: `redis://127.0.0.1:${port}/0`,
+    env: { IMSERVER_REDIS_URL: `redis://127.0.0.1:${port}/0` },
     async start() {
       child = start('redis-server', ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no'],
         { cwd: dir, log: `${dir}/redis.log`, env: process.env });

@@ -98,6 +98,7 @@ func (n *node) dialBus(ctx context.Context) error {
 		}
 		url += sep + "master_name=" + m
 	}
+	bus.LogTo(n.log)
 	client, err := bus.Dial(url, n.metrics)
 	if err != nil {
 		return err

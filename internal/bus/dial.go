@@ -3,6 +3,7 @@ package bus
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/url"
 	"strings"
@@ -74,6 +75,16 @@ func Dial(rawURL string, reg prometheus.Registerer) (redis.UniversalClient, erro
 	}
 	c.AddHook(newCommandMetrics(reg))
 	return c, nil
+}
+
+// LogTo sends what go-redis says by itself to log, for debugging: it repeats
+// what the failed commands say. It does so for the whole process.
+func LogTo(log *slog.Logger) { redis.SetLogger(clientLog{log}) }
+
+type clientLog struct{ log *slog.Logger }
+
+func (l clientLog) Printf(ctx context.Context, format string, args ...any) {
+	l.log.DebugContext(ctx, "redis client", "says", fmt.Sprintf(format, args...))
 }
 
 // noNotifications turns off a feature of hosted Redis that moves connections

@@ -28,6 +28,15 @@ func onRedis(o options) []fault {
 			defer cl.redis.signal(syscall.SIGCONT)
 			return withoutBus(ctx, cl, c, o.pick(30*time.Second, time.Second))
 		}},
+		{"redis gone, a node starts", func(ctx context.Context, cl *cluster, c *crowd) error {
+			cl.redis.kill()
+			n := cl.nodes[0]
+			n.end(syscall.SIGTERM, 12*time.Second)
+			if err := n.start(); err != nil {
+				return err
+			}
+			return withoutBus(ctx, cl, c, o.pick(10*time.Second, 0))
+		}},
 		{"a node and redis: connections cut", func(ctx context.Context, cl *cluster, _ *crowd) error {
 			n := cl.nodes[0]
 			n.toRedis.sever()

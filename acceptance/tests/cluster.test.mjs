@@ -63,6 +63,35 @@ engines('cluster', { engines: ['cluster'], timeout: 60000 }, ({ test }) => {
     for (const id of acknowledged) assert.equal(seen.filter((s) => s === id).length, 1);
   });
 
+  test('a node that starts while Redis is away serves its own users, and joins the others when Redis comes', async (world) => {
+    const ready = async (node) => (await (await fetch(`${node.http}/readyz`)).text()).split(':')[0].trim();
+    await world.server.redis.stop();
+    await world.nodes[0].restart();
+    assert.equal(await ready(world.nodes[0]), 'degraded');
+    const [alice, bob, carol] = [['alice', 0], ['bob', 0], ['carol', 1]].map(([name, node]) => world.user(name, { node }));
+    await Promise.all([alice, bob, carol].map((user) => user.login()));
+    const { data } = await alice.sdk.createGroup({ type: 'Public', name: 'early', memberList: [{ userID: bob.userID }, { userID: carol.userID }] });
+    const { groupID } = data.group;
+    await bob.waitFor('GROUP_LIST_UPDATED', (list) => list.some((g) => g.groupID === groupID));
+    const early = await alice.sendText(bob.userID, 'we two');
+    await bob.waitForMessage((m) => m.ID === early.ID);
+    const toAll = await bob.send('Text', groupID, { text: 'who hears this?' }, { group: true });
+    await alice.waitForMessage((m) => m.ID === toAll.ID);
+    const toCarol = await alice.sendText(carol.userID, 'later');
+
+    await world.server.redis.start();
+    for (const node of world.nodes) await until(async () => (await ready(node)) === 'ready', { timeout: 20000, what: `${node.name} to be ready` });
+    await carol.waitForMessage((m) => m.ID === toCarol.ID, { timeout: 20000 });
+    await carol.waitFor('GROUP_LIST_UPDATED', (list) => list.some((g) => g.groupID === groupID), { timeout: 20000 });
+    const after = await carol.send('Text', groupID, { text: 'I do' }, { group: true });
+    await alice.waitForMessage((m) => m.ID === after.ID);
+    await until(async () => {
+      const states = await world.rest(1)('openim/query_online_status', { To_Account: [alice, bob, carol].map((u) => u.userID) });
+      return states.QueryResult.every((r) => r.State === 'Online');
+    }, { timeout: 20000, every: 200, what: 'the other node to see all three' });
+    assert.deepEqual([alice, bob, carol].flatMap((u) => u.events.filter((e) => ['KICKED_OUT', 'SDK_NOT_READY'].includes(e.event))), []);
+  });
+
   test('a kick reaches the other node', async (world) => {
     const [first] = await world.users('alice');
     const second = await world.device(first, { node: 1 });

@@ -44,7 +44,8 @@ type node struct {
 	log      *slog.Logger
 	metrics  *prometheus.Registry
 	db       *store.DB
-	away     atomic.Bool // the database does not answer
+	away     atomic.Bool  // the database does not answer
+	said     atomic.Value // what /readyz answered last, a string
 	bus      bus.Bus
 	redis    redis.UniversalClient // nil without Redis
 	registry bus.Registry
@@ -89,6 +90,11 @@ func newNode(ctx context.Context, c *config.Config, log *slog.Logger) (*node, er
 	return n, nil
 }
 
+// busPatience is how long a node that starts waits for its bus, which may be
+// starting too. Then it serves without it, as nodes do that lose it later.
+const busPatience = 3 * time.Second
+
+// dialBus joins the node to the others.
 func (n *node) dialBus(ctx context.Context) error {
 	url := n.config.RedisURL
 	if m := n.config.RedisMaster; m != "" {
@@ -104,16 +110,25 @@ func (n *node) dialBus(ctx context.Context) error {
 		return err
 	}
 	n.redis = client
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(250 * time.Millisecond) { // Redis may still be starting
-		if err = client.Ping(ctx).Err(); err == nil || time.Now().After(deadline) || ctx.Err() != nil {
-			break
+	wait, cancel := context.WithTimeout(ctx, busPatience)
+	defer cancel()
+	for err = client.Ping(wait).Err(); err != nil && !bus.Refused(err) && wait.Err() == nil; err = client.Ping(wait).Err() {
+		select {
+		case <-wait.Done():
+		case <-time.After(100 * time.Millisecond):
 		}
 	}
-	if n.bus, err = bus.NewRedis(ctx, client, bus.RedisOptions{Registerer: n.metrics, Log: n.log}); err != nil {
-		return err
+	if n.bus, err = bus.NewRedis(wait, client, bus.RedisOptions{Registerer: n.metrics, Log: n.log}); err != nil {
+		return fmt.Errorf("redis: %w", err)
 	}
-	n.registry, err = bus.NewRedisRegistry(ctx, client, bus.RegistryOptions{Linger: n.config.PresenceGrace, Registerer: n.metrics, Log: n.log})
-	return err
+	if !n.bus.Up() {
+		n.log.Warn(stateDegraded + ", it is taken into use when it is there")
+	}
+	n.registry, err = bus.NewRedisRegistry(wait, client, bus.RegistryOptions{Linger: n.config.PresenceGrace, Registerer: n.metrics, Log: n.log})
+	if err != nil {
+		return fmt.Errorf("redis: %w", err)
+	}
+	return nil
 }
 
 func (n *node) wire(ctx context.Context) error {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"time"
@@ -24,23 +25,30 @@ const (
 const readyTimeout = 2 * time.Second
 
 // serveReady answers what the node can do: 200 with "ready" or "degraded: …",
-// 503 with "not ready: …".
+// 503 with "not ready: …". The log has the changes, however often it is asked.
 func (n *node) serveReady(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), readyTimeout)
 	defer cancel()
 	bus := make(chan error, 1)
 	go func() { bus <- n.bus.Ping(ctx) }() // one that hangs does not hide the other
 	dbErr, busErr := n.db.Ping(ctx), <-bus
+	state, status := stateReady, http.StatusOK
 	switch {
 	case dbErr != nil:
-		n.log.Warn(stateNotReady, "err", dbErr)
-		http.Error(w, stateNotReady, http.StatusServiceUnavailable)
+		state, status = stateNotReady, http.StatusServiceUnavailable
 	case busErr != nil:
-		n.log.Warn(stateDegraded, "err", busErr)
-		_, _ = io.WriteString(w, stateDegraded+"\n") // the asker is gone: nobody to tell
-	default:
-		_, _ = io.WriteString(w, stateReady+"\n")
+		state = stateDegraded
 	}
+	switch last := n.said.Swap(state); {
+	case last == state:
+	case state != stateReady:
+		n.log.Warn(state, "err", errors.Join(dbErr, busErr))
+	case last != nil:
+		n.log.Info(state)
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = io.WriteString(w, state+"\n") // the asker is gone: nobody to tell
 }
 
 // databaseAway is told when Postgres ceases to answer, and when it is back.

@@ -14,5 +14,5 @@ func (r *RedisRegistry) BuryForTest(ctx context.Context, other *RedisRegistry) e
 	return r.bury(ctx, other.node)
 }
 
-// Links returns how many subscription connections the bus has.
-func (b *Redis) Links() int { return len(b.links) }
+// Sharded reports whether the bus uses sharded pub/sub.
+func (b *Redis) Sharded() bool { return pubsub(b.kind.Load()) == sharded }

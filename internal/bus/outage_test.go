@@ -3,6 +3,7 @@ package bus_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/url"
@@ -46,12 +47,8 @@ func mustProxy(t *testing.T) (*proxy, redis.UniversalClient) {
 	p := &proxy{listener: l, target: u.Host, conns: map[net.Conn]bool{}}
 	go p.serve()
 	u.Host = l.Addr().String()
-	c, err := bus.Dial(u.String(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close(); p.set(true, false); _ = c.Close() })
-	return p, c
+	t.Cleanup(func() { _ = l.Close(); p.set(true, false) })
+	return p, mustDial(t, u.String())
 }
 
 func (p *proxy) serve() {
@@ -158,4 +155,83 @@ func shortly(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	t.Cleanup(cancel)
 	return ctx
+}
+
+// Ensure that a node that starts without Redis says so at once, and takes its
+// part when Redis comes: on one server and on a cluster.
+func TestRedisComesLate(t *testing.T) {
+	t.Run("server", func(t *testing.T) {
+		port := freePorts(t, 1)[0]
+		c := mustDial(t, fmt.Sprintf("redis://127.0.0.1:%d", port))
+		late := startWithout(t, c)
+		mustServer(t, port)
+		late.takesPart(t, c)
+	})
+	t.Run("cluster", func(t *testing.T) {
+		ports := freePorts(t, 3)
+		c := mustDial(t, clusterURL(ports))
+		late := startWithout(t, c)
+		startCluster(t, ports)
+		late.takesPart(t, c)
+	})
+}
+
+// latecomer is a node that started before its Redis.
+type latecomer struct {
+	*inbox
+	registry *bus.RedisRegistry
+	opt      bus.RedisOptions
+}
+
+func startWithout(t *testing.T, c redis.UniversalClient) latecomer {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	n := latecomer{opt: bus.RedisOptions{Prefix: newPrefix(), Health: 200 * time.Millisecond}}
+	b, err := bus.NewRedis(ctx, c, n.opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.inbox = newInbox(t, b)
+	n.Subscribe("g")
+	n.Publish("g", []byte("lost"))
+	if err := n.Settle(t.Context()); !errors.Is(err, bus.ErrDown) || n.Up() {
+		t.Errorf("Settle without Redis: %v, and Up is %v", err, n.Up())
+	}
+	if n.registry, err = bus.NewRedisRegistry(ctx, c, bus.RegistryOptions{Prefix: n.opt.Prefix}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = n.registry.Close() })
+	n.registry.Arrive(bus.Instance{UID: 7, Inst: 1})
+	return n
+}
+
+// takesPart waits for what the node could not do until now.
+func (n latecomer) takesPart(t *testing.T, c redis.UniversalClient) {
+	t.Helper()
+	eventually(t, "the node is told that it may have missed something", func() bool { return n.Up() && n.resets.Load() > 0 })
+	other := mustNode(t, c, n.opt)
+	other.Publish("g", []byte("hello"))
+	eventually(t, "a publication", func() bool { return len(n.received("g")) == 1 })
+	far := mustRegistry(t, c, bus.RegistryOptions{Prefix: n.opt.Prefix})
+	eventually(t, "the presence", func() bool {
+		online, err := far.Online(t.Context(), []int64{7})
+		return err == nil && len(online) == 1
+	})
+}
+
+// Ensure that a Redis that refuses the node is an error, not a Redis that may
+// come later.
+func TestRedisRefuses(t *testing.T) {
+	port := freePorts(t, 1)[0]
+	mustServer(t, port, "--requirepass", "secret")
+	for _, user := range []string{"", ":wrong@"} {
+		c := mustDial(t, fmt.Sprintf("redis://%s127.0.0.1:%d", user, port))
+		if _, err := bus.NewRedis(t.Context(), c, bus.RedisOptions{}); err == nil {
+			t.Errorf("%q: the bus begins without a password", user)
+		}
+		if _, err := bus.NewRedisRegistry(t.Context(), c, bus.RegistryOptions{}); err == nil {
+			t.Errorf("%q: the registry begins without a password", user)
+		}
+	}
 }

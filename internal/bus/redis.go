@@ -3,11 +3,13 @@ package bus
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"hash/fnv"
 	"log/slog"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -44,13 +46,13 @@ type RedisOptions struct {
 }
 
 // Redis is the bus over Redis pub/sub. Subscriptions live on one connection
-// (sixteen on a Redis Cluster with sharded pub/sub, Redis 7 or newer), so all
-// publications to a topic arrive in one order.
+// (sixteen on a Redis Cluster), so all publications to a topic arrive in one
+// order.
 type Redis struct {
 	client  redis.UniversalClient
 	opt     RedisOptions
-	sharded bool
-	node    string // idSize bytes, begins own payloads
+	kind    atomic.Uint32 // a pubsub, unknown until a cluster has told its version
+	node    string        // idSize bytes, begins own payloads
 	metrics *busMetrics
 
 	links     []*link
@@ -63,6 +65,15 @@ type Redis struct {
 	handler Handler
 	reset   func()
 }
+
+// pubsub is the kind of publishing that the server has.
+type pubsub uint32
+
+const (
+	unknown pubsub = iota
+	plain
+	sharded // Redis Cluster from version 7 on: only one server sees a publication
+)
 
 type busMetrics struct {
 	published, received, dropped, resets, reconnects prometheus.Counter
@@ -91,12 +102,11 @@ func newBusMetrics(reg prometheus.Registerer) *busMetrics {
 	}
 }
 
-// NewRedis makes the bus of a node over client, which Close leaves open.
-// It fails when Redis cannot be reached within ctx.
+// NewRedis makes the bus of a node over client, which Close leaves open. When
+// Redis cannot be reached within ctx, the bus begins as one that is away, and
+// comes by itself. Only a Redis that refuses the node, such as for a wrong
+// password, is an error.
 func NewRedis(ctx context.Context, client redis.UniversalClient, opt RedisOptions) (*Redis, error) {
-	if err := client.Ping(ctx).Err(); err != nil {
-		return nil, err
-	}
 	opt.Prefix = orDefault(opt.Prefix, DefaultPrefix)
 	opt.MaxQueued = orDefault(opt.MaxQueued, 1<<16)
 	opt.MaxQueuedBytes = orDefault(opt.MaxQueuedBytes, 64<<20)
@@ -105,20 +115,41 @@ func NewRedis(ctx context.Context, client redis.UniversalClient, opt RedisOption
 		opt.Log = slog.New(slog.DiscardHandler)
 	}
 	b := &Redis{client: client, opt: opt, node: newNodeID(), metrics: newBusMetrics(opt.Registerer), resets: make(chan struct{}, 1)}
-	b.ctx, b.cancel = context.WithCancel(context.Background())
+	count, first := 1, connecting
 	if _, ok := client.(*redis.ClusterClient); ok {
-		b.sharded = majorVersion(ctx, client) >= 7
-	}
-	count := 1
-	if b.sharded {
 		count = clusterLinks
+	} else {
+		b.kind.Store(uint32(plain))
 	}
+	err := client.Ping(ctx).Err()
+	switch {
+	case Refused(err):
+		return nil, err
+	case err != nil:
+		first = down
+	}
+	b.ctx, b.cancel = context.WithCancel(context.Background())
 	for i := range count {
-		b.links = append(b.links, newLink(b, i))
+		b.links = append(b.links, newLink(b, i, count > 1, first))
 	}
 	b.publisher = newPublisher(b)
 	b.running.Go(b.publisher.run)
 	return b, nil
+}
+
+// Refused reports whether an error is an answer of Redis that waiting does not
+// change, such as to a wrong password.
+func Refused(err error) bool {
+	var answer redis.Error
+	if !errors.As(err, &answer) {
+		return false
+	}
+	for _, passing := range []string{"LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "READONLY", "BUSY", "ERR max number of clients"} {
+		if strings.HasPrefix(answer.Error(), passing) {
+			return false
+		}
+	}
+	return true
 }
 
 func newNodeID() string {
@@ -127,13 +158,24 @@ func newNodeID() string {
 	return string(id)
 }
 
-// majorVersion returns the server's, or 0 when it does not tell.
-func majorVersion(ctx context.Context, client redis.UniversalClient) int {
-	info, _ := client.Info(ctx, "server").Result()
+// publishing returns the kind that the server has. The first time, a cluster
+// is asked; the error is that it cannot be reached.
+func (b *Redis) publishing(ctx context.Context) (pubsub, error) {
+	if kind := pubsub(b.kind.Load()); kind != unknown {
+		return kind, nil
+	}
+	info, err := b.client.Info(ctx, "server").Result()
+	if err != nil && !Refused(err) {
+		return unknown, err
+	}
 	_, after, _ := strings.Cut(info, "redis_version:")
 	major, _, _ := strings.Cut(after, ".")
-	n, _ := strconv.Atoi(major)
-	return n
+	kind := plain
+	if n, _ := strconv.Atoi(major); n >= 7 {
+		kind = sharded
+	}
+	b.kind.Store(uint32(kind))
+	return kind, nil
 }
 
 // linkOf returns the link that a topic belongs to, on every node the same.

@@ -22,7 +22,7 @@ var errMoved = errors.New("bus: the server ended a subscription")
 type linkState uint8
 
 const (
-	connecting linkState = iota // not yet connected since the start
+	connecting linkState = iota // since the start, and Redis is there
 	up                          // every wanted topic was subscribed
 	down                        // lost; a reset will follow
 )
@@ -34,6 +34,7 @@ type link struct {
 	index  int
 	prefix string // of its channels; names the slot on a cluster
 	anchor string // the channel that is always subscribed: notices of losses
+	kind   pubsub // of the present connection
 	wakeup chan struct{}
 
 	mu      sync.Mutex
@@ -47,10 +48,10 @@ type link struct {
 	changed chan struct{} // closed and replaced when settled or state change
 }
 
-func newLink(b *Redis, index int) *link {
-	l := &link{bus: b, index: index, prefix: b.opt.Prefix + "t:", wakeup: make(chan struct{}, 1),
+func newLink(b *Redis, index int, slot bool, state linkState) *link {
+	l := &link{bus: b, index: index, prefix: b.opt.Prefix + "t:", wakeup: make(chan struct{}, 1), state: state,
 		wanted: map[string]struct{}{}, dirty: map[string]struct{}{}, changed: make(chan struct{})}
-	if b.sharded {
+	if slot {
 		l.prefix = b.opt.Prefix + "t{" + strconv.Itoa(index) + "}:"
 	}
 	l.anchor = l.prefix + "!"
@@ -165,6 +166,12 @@ func (l *link) run() {
 // ever came to have all subscriptions.
 func (l *link) session() (worked bool, err error) {
 	ctx, cancel := context.WithCancel(l.bus.ctx)
+	defer cancel()
+	dial, stop := context.WithTimeout(ctx, dialTimeout+2*time.Second)
+	defer stop()
+	if l.kind, err = l.bus.publishing(dial); err != nil {
+		return false, err
+	}
 	ps := l.open(ctx)
 	var writer sync.WaitGroup
 	defer func() { // in this order: the writer may wait for the connection
@@ -181,10 +188,7 @@ func (l *link) session() (worked bool, err error) {
 	}
 	l.mu.Unlock()
 
-	dial, stop := context.WithTimeout(ctx, dialTimeout+2*time.Second)
-	err = l.subscribe(dial, ps, l.anchor) // opens the connection to the right server
-	stop()
-	if err != nil {
+	if err = l.subscribe(dial, ps, l.anchor); err != nil { // opens the connection to the right server
 		return false, err
 	}
 	context.AfterFunc(ctx, func() { _ = ps.Close() }) // ends a blocked read
@@ -212,21 +216,21 @@ func (l *link) session() (worked bool, err error) {
 }
 
 func (l *link) open(ctx context.Context) *redis.PubSub {
-	if l.bus.sharded {
+	if l.kind == sharded {
 		return l.bus.client.SSubscribe(ctx)
 	}
 	return l.bus.client.Subscribe(ctx)
 }
 
 func (l *link) subscribe(ctx context.Context, ps *redis.PubSub, channels ...string) error {
-	if l.bus.sharded {
+	if l.kind == sharded {
 		return ps.SSubscribe(ctx, channels...)
 	}
 	return ps.Subscribe(ctx, channels...)
 }
 
 func (l *link) unsubscribe(ctx context.Context, ps *redis.PubSub, channels ...string) error {
-	if l.bus.sharded {
+	if l.kind == sharded {
 		return ps.SUnsubscribe(ctx, channels...)
 	}
 	return ps.Unsubscribe(ctx, channels...)

@@ -134,7 +134,8 @@ func (p *publisher) send(notices []int, batch []publication) bool {
 	defer cancel()
 	pipe := p.bus.client.Pipeline()
 	publish := pipe.Publish
-	if p.bus.sharded {
+	kind, err := p.bus.publishing(ctx)
+	if kind == sharded {
 		publish = pipe.SPublish
 	}
 	cmds := make([]*redis.IntCmd, 0, len(notices)+len(batch))
@@ -144,7 +145,13 @@ func (p *publisher) send(notices []int, batch []publication) bool {
 	for _, m := range batch {
 		cmds = append(cmds, publish(ctx, m.channel, m.body))
 	}
-	_, err := pipe.Exec(ctx)
+	if err == nil {
+		_, err = pipe.Exec(ctx)
+	} else {
+		for _, cmd := range cmds {
+			cmd.SetErr(err)
+		}
+	}
 	p.bus.metrics.batch.Observe(float64(len(batch)))
 	if err == nil {
 		p.mu.Lock()

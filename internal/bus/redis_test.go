@@ -25,6 +25,11 @@ func mustClient(t testing.TB) redis.UniversalClient {
 	if url == "" {
 		t.Skip("IMSERVER_TEST_REDIS_URL is not set")
 	}
+	return mustDial(t, url)
+}
+
+func mustDial(t testing.TB, url string) redis.UniversalClient {
+	t.Helper()
 	c, err := bus.Dial(url, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -49,6 +54,10 @@ func mustNode(t testing.TB, c redis.UniversalClient, opt bus.RedisOptions) *inbo
 	if err != nil {
 		t.Fatal(err)
 	}
+	return newInbox(t, b)
+}
+
+func newInbox(t testing.TB, b *bus.Redis) *inbox {
 	n := &inbox{Redis: b, got: map[string][]string{}}
 	b.Listen(func(topic string, payload []byte) {
 		n.mu.Lock()

@@ -72,7 +72,8 @@ type RedisRegistry struct {
 }
 
 // NewRedisRegistry makes the registry of a node over client, which Close
-// leaves open. It fails when Redis cannot be reached within ctx.
+// leaves open. When Redis cannot be reached within ctx, the node announces
+// itself as soon as it can; only a Redis that refuses the node is an error.
 func NewRedisRegistry(ctx context.Context, client redis.UniversalClient, opt RegistryOptions) (*RedisRegistry, error) {
 	opt.Prefix = orDefault(opt.Prefix, DefaultPrefix)
 	opt.Lease = orDefault(opt.Lease, 10*time.Second)
@@ -90,11 +91,16 @@ func NewRedisRegistry(ctx context.Context, client redis.UniversalClient, opt Reg
 		buried: f.NewCounter(prometheus.CounterOpts{Namespace: "imserver", Subsystem: "registry", Name: "nodes_buried_total",
 			Help: "Nodes that this one found without a lease and removed, those that were stopped in order included."}),
 	}
-	if err := r.renew(ctx); err != nil {
+	err := r.renew(ctx)
+	if err == nil {
+		err = r.announce(ctx)
+	}
+	if Refused(err) {
 		return nil, err
 	}
-	if err := r.announce(ctx); err != nil {
-		return nil, err
+	if err != nil {
+		opt.Log.Warn("registry is not reachable", "err", err)
+		r.Recheck()
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	r.running.Go(r.run)

@@ -84,6 +84,47 @@ engines('live rooms: polling', { nodes: 3, env, timeout: 90000 }, ({ test }) => 
     assert.equal((await ben.request(poll, { Key: first.Key, StartSeq: 1 })).ErrorCode, 10004, "somebody else's key");
   });
 
+  test('who polls again with its key gets what was said before', async (world) => {
+    const [owner] = await world.users('owner');
+    const id = await room([owner]);
+    for (let i = 0; i < 3; i++) await say(owner, id, `early ${i}`);
+    const ann = await world.raw({ login: world.id('ann'), node: 1 });
+    const joined = await ann.request('group_open_http_svc.apply_join_group', { GroupId: id });
+    const earlier = (body) => ann.request('group_open_http_svc.get_huge_group_msg', { GroupId: id, LongPollingKey: joined.LongPollingKey, ...body });
+    const words = (answer) => answer.RspMsgList.map((m) => m.MsgBody[0].MsgContent.Text);
+    const all = await earlier({ PullPreSeq: joined.StartSeq });
+    assert.deepEqual(words(all), ['early 0', 'early 1', 'early 2']);
+    assert.deepEqual(words(await earlier({ PullPreSeq: all.RspMsgList[1].MsgSeq })), ['early 0']);
+    assert.deepEqual(words(await earlier({ PullPreSeq: 1 })), words(all), 'from an SDK that knows no sequence');
+    assert.equal((await earlier({ LongPollingKey: 'x', PullPreSeq: 1 })).ErrorCode, 10004);
+    const ben = await world.raw({ login: world.id('ben') });
+    assert.equal((await ben.request('group_open_http_svc.get_huge_group_msg', { GroupId: id, LongPollingKey: joined.LongPollingKey, PullPreSeq: 1 })).ErrorCode, 10004);
+
+    // The SDK's own way: an app hands it a key.
+    const cid = world.user('cid', { node: 2 });
+    await cid.login();
+    const key = (await cid.sdk.joinGroup({ groupID: id }), cid.frames.find((f) => !f.out && f.head.servcmd === 'group_open_http_svc.apply_join_group').body.LongPollingKey);
+    const again = world.user(cid.userID, { node: 0, exact: true });
+    await again.login();
+    await again.sdk.callExperimentalAPI('startMessageLongPolling', { groupID: id, longPollingKey: key });
+    await again.waitForMessage(text(id, 'early 2'));
+    await say(owner, id, 'late');
+    await again.waitForMessage(text(id, 'late'));
+    assert.deepEqual(texts(again, id), ['early 0', 'early 1', 'early 2', 'late'], 'each once, in order');
+  });
+
+  test('reactions do not disturb who polls', async (world) => {
+    const [owner, ann] = await world.users('owner', 'ann');
+    const id = await room([owner, ann]);
+    const sent = await say(owner, id, 'like this');
+    const got = await ann.waitForMessage(text(id, 'like this'));
+    await ann.sdk.addMessageReaction(got, 'smile');
+    await say(owner, id, 'after');
+    await ann.waitForMessage(text(id, 'after'));
+    const { data } = await owner.sdk.getMessageReactions({ messageList: [sent], maxUserCountPerReaction: 10 });
+    assert.deepEqual(data.resultList[0].reactionList.map((r) => [r.reactionID, r.totalUserCount]), [['smile', 1]]);
+  });
+
   test('visitors without an account watch, and can do nothing else', async (world) => {
     const [owner] = await world.users('owner');
     const id = await room([owner]);
@@ -141,5 +182,41 @@ engines('live rooms: both ways', { nodes: 3, env: { ...env, IMSERVER_LIVE_ROOMS_
       assert.deepEqual(lines(user), others, user.userID);
     }
     assert.equal([owner, ann, old].some((user) => user.frames.some((f) => f.out && f.head.servcmd === poll)), false, 'who is pushed does not poll');
+  });
+});
+
+engines('live rooms: short polls', { nodes: 3, env: { ...env, IMSERVER_CLOUD_CONFIG: 'polling_simplified_msg=1' }, timeout: 60000 }, ({ test }) => {
+  test('SDKs of both generations understand answers with short names', async (world) => {
+    const [owner, ann] = await world.users('owner', 'ann');
+    await owner.sdk.updateMyProfile({ nick: 'Owner' });
+    const old = world.user('old', { node: 2, generation: 'v2' });
+    await old.login();
+    const id = await room([owner, ann, old]);
+    const sent = await say(owner, id, 'hello');
+    const rich = await owner.send('Custom', id, { data: 'd', description: '', extension: '' }, { group: true, cloudCustomData: 'cloud' });
+    for (const user of [ann, old]) {
+      const got = await user.waitForMessage(text(id, 'hello'));
+      assert.deepEqual([got.ID, got.sequence, got.time, got.from, got.nick], [sent.ID, sent.sequence, sent.time, owner.userID, 'Owner']);
+      const custom = await user.waitForMessage((m) => m.ID === rich.ID);
+      assert.deepEqual([custom.payload, custom.cloudCustomData], [{ data: 'd', description: '', extension: '' }, 'cloud']);
+      const answers = user.frames.filter((f) => !f.out && f.head.servcmd === poll).flatMap((f) => f.body.RspMsgList ?? []);
+      assert.ok(answers.length > 0 && answers.every((item) => item.E && item.MS && !item.Event && !item.GroupInfo), 'short names only');
+    }
+    await owner.waitForMessage((m) => tip(id, 1)(m) && m.payload.userIDList.includes(old.userID) && m.payload.memberList[0].userID === old.userID);
+    await owner.sdk.updateGroupProfile({ groupID: id, name: 'Live 2' });
+    for (const user of [ann, old]) await user.waitForMessage((m) => tip(id, 6)(m) && m.payload.newGroupProfile?.groupName === 'Live 2' && m.payload.operatorID === owner.userID);
+    await ann.sdk.initGroupAttributes({ groupID: id, groupAttributes: { a: '1' } });
+    for (const user of [owner, old]) await user.waitFor('GROUP_ATTRIBUTES_UPDATED', (d) => d.groupAttributes.a === '1');
+    await owner.sdk.revokeMessage(sent);
+    await ann.waitFor('MESSAGE_REVOKED', (list) => list.some((m) => m.ID === sent.ID));
+    assert.equal((await ann.sdk.getGroupOnlineMemberCount(id)).data.memberCount, 3);
+    await world.rest()('group_open_http_svc/send_group_system_notification', { GroupId: id, Content: 'attention' });
+    await world.rest()('group_open_http_svc/send_broadcast_msg', { Random: 7, MsgBody: [{ MsgType: 'TIMTextElem', MsgContent: { Text: 'to all' } }] });
+    for (const user of [ann, old]) {
+      await user.waitForMessage((m) => m.type === 'TIMGroupSystemNoticeElem' && m.payload.operationType === 255 && m.payload.userDefinedField === 'attention');
+      await user.waitForMessage((m) => m.payload.text === 'to all' && m.conversationID === `GROUP${id}`, { timeout: 20000 });
+    }
+    await owner.sdk.dismissGroup(id);
+    for (const user of [ann, old]) await user.waitForMessage((m) => m.type === 'TIMGroupSystemNoticeElem' && m.payload.operationType === 5 && m.payload.groupProfile.groupID === id);
   });
 });

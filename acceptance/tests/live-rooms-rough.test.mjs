@@ -169,6 +169,34 @@ engines('live rooms: faults', { engines: ['cluster'], nodes: 3, timeout: 120000 
     await until(async () => (await world.rest()('group_open_http_svc/get_online_member_num', { GroupId: id })).OnlineMemberNum === 8, { timeout: 10000, what: 'all are counted' });
   });
 
+  test('a message through a node without watchers has one sequence, repeated or not, or is refused', async (world) => {
+    const [owner] = await world.users('owner');
+    const id = await room([owner]);
+    const rest = (words, Random, node = 2) => world.rest(node)('group_open_http_svc/send_group_msg', { GroupId: id, Random, MsgBody: [{ MsgType: 'TIMTextElem', MsgContent: { Text: words } }] });
+    const first = await rest('through another node', 1001);
+    assert.ok(first.MsgSeq > 0);
+    assert.equal((await owner.waitForMessage(text(id, 'through another node'))).sequence, first.MsgSeq);
+    const again = await rest('through another node', 1001, 1); // the answer was lost, say
+    assert.deepEqual([again.MsgSeq, again.MsgTime], [first.MsgSeq, first.MsgTime]);
+
+    await world.server.redis.stop();
+    const began = Date.now();
+    const refused = await rest('without Redis', 1002);
+    assert.ok(refused.ErrorCode !== 0 && !refused.MsgSeq, JSON.stringify(refused));
+    assert.ok(Date.now() - began < 5000, 'nobody waits');
+    const here = await rest('where the watchers are', 1003, 0);
+    assert.ok(here.MsgSeq > first.MsgSeq);
+    await owner.waitForMessage(text(id, 'where the watchers are'));
+    await world.server.redis.start();
+    const answer = await until(async () => {
+      const tried = await rest('without Redis', 1002);
+      return tried.ErrorCode === 0 && tried;
+    }, { timeout: 20000, every: 300, what: 'the room takes messages again' });
+    assert.equal((await owner.waitForMessage(text(id, 'without Redis'), { timeout: 20000 })).sequence, answer.MsgSeq);
+    await say(owner, id, 'the last');
+    assert.deepEqual(texts(owner, id), ['through another node', 'where the watchers are', 'without Redis'], 'each once');
+  });
+
   test('Redis loses its memory: the speaker goes on, sequences rise, and everybody gets everything', async (world) => {
     const [owner, ann, ben] = await world.users('owner', 'ann', 'ben');
     const id = await room([owner, ann, ben]);

@@ -127,6 +127,58 @@ engines('live rooms', { nodes: 3, env: { IMSERVER_MAX_WEB_INSTANCES: '3' }, time
     await late.expectNone('MESSAGE_RECEIVED', (list) => list.some((m) => m.to === id && m.type === 'TIMTextElem'), { within: 800 });
   });
 
+  test('what cannot be recalled is answered by its reason', async (world) => {
+    const [owner, ann] = await world.users('owner', 'ann');
+    const id = await room(world, [owner, ann]);
+    const mine = await say(ann, id, 'kept');
+    const foreign = await say(owner, id, 'foreign');
+    const raw = await world.raw({ login: world.id('raw') });
+    await raw.request('group_open_http_svc.apply_join_group', { GroupId: id });
+    const recall = async (MsgSeq) => (await raw.request('group_open_http_svc.group_msg_recall', { GroupId: id, MsgSeqList: [{ MsgSeq }], TopicId: '' })).RecallRetList[0].RetCode;
+    assert.equal(await recall(foreign.sequence), 10007, "somebody else's");
+    assert.equal(await recall(foreign.sequence + 1), 10030, 'never was one');
+    assert.equal(await recall(7), 10030, 'from before the room');
+    const code = (MsgSeq) => world.rest()('group_open_http_svc/group_msg_recall', { GroupId: id, MsgSeqList: [{ MsgSeq }] }).then((a) => a.RecallRetList[0].RetCode);
+    assert.equal(await code(mine.sequence), 0, 'the backend recalls all that is remembered');
+    await owner.waitFor('MESSAGE_REVOKED', (list) => list.some((m) => m.sequence === mine.sequence));
+  });
+
+  test('reactions reach everybody, with what each did itself, and v2 is not disturbed', async (world) => {
+    const [owner, ann] = await world.users('owner', 'ann');
+    const old = world.user('old', { node: 2, generation: 'v2' });
+    await old.login();
+    const id = await room(world, [owner, ann, old]);
+    const phone = await world.device(ann);
+    await phone.sdk.joinGroup({ groupID: id });
+    const sent = await say(owner, id, 'like this');
+    const got = await ann.waitForMessage(text(id, 'like this'));
+    await phone.waitForMessage(text(id, 'like this'));
+    await ann.sdk.addMessageReaction(got, 'smile');
+    const shows = (count, mine) => (d) => d.messageID === sent.ID && d.reactionList.some((r) => r.reactionID === 'smile' && r.totalUserCount === count && r.reactedByMyself === mine);
+    await owner.waitFor('MESSAGE_REACTIONS_UPDATED', shows(1, false));
+    await ann.waitFor('MESSAGE_REACTIONS_UPDATED', shows(1, true));
+    await phone.waitFor('MESSAGE_REACTIONS_UPDATED', shows(1, true));
+    await owner.sdk.addMessageReaction(sent, 'smile');
+    await ann.waitFor('MESSAGE_REACTIONS_UPDATED', shows(2, true));
+    const { data } = await owner.sdk.getMessageReactions({ messageList: [sent], maxUserCountPerReaction: 10 });
+    assert.deepEqual(data.resultList[0].reactionList.map((r) => [r.reactionID, r.totalUserCount, r.reactedByMyself]), [['smile', 2, true]]);
+    const users = await ann.sdk.getAllUserListOfMessageReaction({ message: got, reactionID: 'smile', nextSeq: 0, count: 10 });
+    assert.deepEqual(users.data.userList.map((u) => u.userID), [ann.userID, owner.userID]);
+    await ann.sdk.removeMessageReaction(got, 'smile');
+    await owner.waitFor('MESSAGE_REACTIONS_UPDATED', shows(1, true));
+    await phone.waitFor('MESSAGE_REACTIONS_UPDATED', shows(1, false));
+    await say(owner, id, 'after');
+    await old.waitForMessage(text(id, 'after'));
+    // Only who watches reacts, and only to what is remembered.
+    const stranger = await world.raw({ login: world.id('stranger') });
+    const react = (raw, MsgSeq) => raw.request('openim_msg_ext_http_svc.group_reaction_add', { GroupId: id, MsgSeq, Reaction: 'x', Add_Account: [] });
+    assert.equal((await react(stranger, sent.sequence)).ErrorCode, 10007);
+    await stranger.request('group_open_http_svc.apply_join_group', { GroupId: id });
+    assert.equal((await react(stranger, sent.sequence + 1)).ErrorCode, 23004);
+    const extended = await stranger.request('openim_msg_ext_http_svc.group_set_key_values', { GroupId: id, MsgSeq: sent.sequence, OperateType: 1, ExtensionList: [{ Key: 'k', Value: 'v', Seq: 0 }] });
+    assert.notEqual(extended.ErrorCode, 0, 'live rooms have no extensions');
+  });
+
   test('the banned are out and cannot come back until they may', async (world) => {
     const [owner, ann, ben] = await world.users('owner', 'ann', 'ben');
     const id = await room(world, [owner, ann, ben]);

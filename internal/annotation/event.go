@@ -53,13 +53,25 @@ func pairs(list []Extension) []byte {
 // state; users are the names of the first reactors, at most ten are sent. mine
 // is personal: whether the receiver is among the reactors (protocol 02 §16).
 func ReactionEvent(m Message, sum Summary, users []string, mine bool) []byte {
+	return reactionEvent(m, sum, users, &mine)
+}
+
+// SharedReactionEvent is ReactionEvent for receivers who all get the same:
+// without the field SDKs remember by themselves whether they have reacted.
+func SharedReactionEvent(m Message, sum Summary, users []string) []byte {
+	return reactionEvent(m, sum, users, nil)
+}
+
+func reactionEvent(m Message, sum Summary, users []string, mine *bool) []byte {
 	o := wire.OpenObject(nil)
 	o.Str("Reaction", sum.Reaction)
 	o.Int("Count", int64(sum.Count))
 	if sum.Count > 0 {
 		o.Raw("Reaction_Account", Names(users[:min(len(users), previewUsers)]))
 	}
-	o.Flag("ReactedByMe", mine)
+	if mine != nil {
+		o.Flag("ReactedByMe", *mine)
+	}
 	summary := o.Close()
 	n := wire.OpenObject(make([]byte, 0, len(summary)+256))
 	n.Raw(m.Key, m.Object)

@@ -109,7 +109,7 @@ func (s *Service) roles(ctx context.Context, call *command.Call, req *rolesReque
 	for _, a := range accounts {
 		uids = append(uids, a.UID)
 	}
-	found, err := s.Groups.MembersOf(ctx, g.GID, uids)
+	found, err := s.membersOf(ctx, g, uids)
 	if err != nil {
 		return nil, err
 	}

@@ -85,7 +85,7 @@ func (s *Service) tell(ctx context.Context, call *command.Call, g *Info, out *ou
 		}
 	}
 	if g.Kind == LiveRoom {
-		s.tellRoom(ctx, g, out)
+		s.tellRoom(ctx, call, g, out)
 		return
 	}
 	for i := range out.notices {
@@ -98,20 +98,6 @@ func (s *Service) tell(ctx context.Context, call *command.Call, g *Info, out *ou
 		if _, err := s.Messages.AppendTip(ctx, tip); err != nil {
 			s.Log.Error("a group tip was not stored", "group", g.GID, "request", call.RequestID, "err", err)
 		}
-	}
-}
-
-// tellRoom is tell for a live room: everything is an event of the room, and
-// nothing is stored.
-func (s *Service) tellRoom(ctx context.Context, g *Info, out *outbox) {
-	if s.Rooms == nil {
-		return
-	}
-	for _, body := range out.events {
-		s.Rooms.Tell(ctx, g, 6, marshal(body))
-	}
-	for _, tip := range out.tips {
-		s.Rooms.Tell(ctx, g, 4, tip.Body)
 	}
 }
 

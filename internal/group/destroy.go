@@ -74,6 +74,7 @@ func (s *Service) erase(ctx context.Context, tx *sql.Tx, g *Info, out *outbox) e
 		`DELETE FROM group_members WHERE gid = $1`,
 		`DELETE FROM group_mutes WHERE gid = $1`,
 		`DELETE FROM group_bans WHERE gid = $1`,
+		`DELETE FROM group_admins WHERE gid = $1`,
 		`DELETE FROM group_applications WHERE gid = $1`,
 		`DELETE FROM group_attributes WHERE gid = $1`,
 		`DELETE FROM group_counters WHERE gid = $1`,

@@ -213,6 +213,15 @@ func (s *Service) selfInfo(ctx context.Context, call *command.Call, req *infoReq
 		if m == nil && p.Kind != LiveRoom && !actorOf(call).admin {
 			return nil, errNotMember
 		}
+		if p.Kind == LiveRoom && len(f.MemberInfoFilter) > 0 {
+			watching, err := s.watchers(ctx, p.Info, []int64{call.UID})
+			if err != nil {
+				return nil, err
+			}
+			if len(watching) > 0 {
+				m = &watching[0]
+			}
+		}
 		o := openItem(p.ID)
 		p.appendBase(&o, base)
 		if p.Kind == Community && len(base) > 0 {

@@ -40,18 +40,20 @@ const (
 //	-  no
 //
 // Columns: Work, Public, Meeting, Community, LiveRoom. A topic has its
-// community's column. Work groups and live rooms have no admins.
+// community's column. Work groups have no admins; those of a live room are
+// made through REST alone, so it has no SetAdmins, and may what those of a
+// meeting may.
 var matrix = [actionEnd][5]string{
-	EditBasics:    {"y-y", "yy-", "yy-", "yy-", "y--"},
-	EditRest:      {"y--", "yy-", "yy-", "yy-", "y--"},
-	MuteEveryone:  {"---", "yy-", "yy-", "yy-", "y--"},
-	SpeakMuted:    {"y--", "yy-", "yy-", "yy-", "y--"},
+	EditBasics:    {"y-y", "yy-", "yy-", "yy-", "yy-"},
+	EditRest:      {"y--", "yy-", "yy-", "yy-", "yy-"},
+	MuteEveryone:  {"---", "yy-", "yy-", "yy-", "yy-"},
+	SpeakMuted:    {"y--", "yy-", "yy-", "yy-", "yy-"},
 	SetAdmins:     {"---", "o--", "o--", "o--", "---"},
 	Kick:          {"o--", "om-", "om-", "om-", "---"},
-	Mute:          {"---", "om-", "om-", "om-", "o--"},
-	Ban:           {"---", "---", "---", "---", "o--"},
+	Mute:          {"---", "om-", "om-", "om-", "om-"},
+	Ban:           {"---", "---", "---", "---", "om-"},
 	Transfer:      {"o--", "o--", "o--", "o--", "---"},
-	Leave:         {"y-y", "-yy", "-yy", "-yy", "--y"},
+	Leave:         {"y-y", "-yy", "-yy", "-yy", "-yy"},
 	Dismiss:       {"---", "y--", "y--", "y--", "y--"},
 	Invite:        {"y-y", "yyy", "yyy", "yyy", "---"},
 	InviteFreely:  {"y--", "yy-", "yy-", "yy-", "---"},
@@ -60,7 +62,7 @@ var matrix = [actionEnd][5]string{
 	SetAttributes: {"y-y", "yyy", "yyy", "yyy", "yyy"},
 	SetCounters:   {"y-y", "yyy", "yyy", "---", "yyy"},
 	Pin:           {"y-y", "yyy", "yyy", "yyy", "---"},
-	RecallAny:     {"o--", "om-", "om-", "om-", "o--"},
+	RecallAny:     {"o--", "om-", "om-", "om-", "om-"},
 	ManageTopics:  {"---", "---", "---", "yy-", "---"},
 	ReadMembers:   {"y-y", "yyy", "yyy", "yyy", "yyy"},
 }

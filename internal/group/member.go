@@ -69,34 +69,6 @@ func (s *Service) modifyMember(ctx context.Context, call *command.Call, req *mem
 	return command.Empty{}, err
 }
 
-// muteWatcher is modify_group_member_info in a live room, where a member has
-// nothing else to change (protocol 03 §2.1).
-func (s *Service) muteWatcher(ctx context.Context, call *command.Call, req *memberRequest, who *account.Account) error {
-	if req.ShutUpTime == nil {
-		return errNotForKind
-	}
-	until, err := muteEnd(s.Now().Unix(), *req.ShutUpTime)
-	if err != nil {
-		return err
-	}
-	act := actorOf(call)
-	_, err = s.change(ctx, call, req.GroupId, func(tx *sql.Tx, g *Info, out *outbox) error {
-		role, err := acting(ctx, tx, g, act)
-		if err != nil {
-			return err
-		}
-		if err := mayOn(g, role, Mute, Ordinary, who.UID == act.uid || who.UID == g.Owner); err != nil {
-			return err
-		}
-		out.touched = []int64{who.UID}
-		if g.Kind.Settings(call.App).MuteTips {
-			out.tips = append(out.tips, s.muteTip(ctx, g, act, *req.ShutUpTime, who))
-		}
-		return mute(ctx, tx, g, nil, []*account.Account{who}, until)
-	})
-	return err
-}
-
 // edit is a change of one member under way.
 type edit struct {
 	s    *Service

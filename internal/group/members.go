@@ -201,14 +201,19 @@ func (s *Service) memberProfiles(ctx context.Context, call *command.Call, req *m
 	if err != nil || len(accounts) == 0 {
 		return ans, err
 	}
-	args := []any{g.GID}
+	uids := make([]int64, 0, len(accounts))
 	for _, a := range accounts {
-		args = append(args, a.UID)
+		uids = append(uids, a.UID)
 	}
-	list, err := store.Collect(ctx, s.DB.Read, scanRow, `SELECT `+rowColumns+` FROM group_members m WHERE m.gid = $1 AND m.uid IN `+
-		store.In(2, len(accounts))+` ORDER BY m.role DESC, m.joined_at, m.uid`, args...)
+	var list []row
+	if g.Kind == LiveRoom {
+		list, err = s.watchers(ctx, g, uids)
+	} else if list, err = store.Collect(ctx, s.DB.Read, scanRow, `SELECT `+rowColumns+` FROM group_members m WHERE m.gid = $1 AND m.uid IN `+
+		store.In(2, len(uids))+` ORDER BY m.role DESC, m.joined_at, m.uid`, store.Args(uids, any(g.GID))...); err != nil {
+		err = fmt.Errorf("group: member profiles: %w", err)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("group: member profiles: %w", err)
+		return nil, err
 	}
 	ans.MemberList, err = s.objects(ctx, list, req.MemberInfoFilter, req.AppDefinedDataFilter_GroupMember)
 	return ans, err

@@ -67,8 +67,11 @@ func acting(ctx context.Context, tx *sql.Tx, g *Info, act actor) (Role, error) {
 	if g.Kind == Topic {
 		gid = g.Parent
 	}
-	if g.Kind == LiveRoom && act.uid != 0 && act.uid == g.Owner {
-		return act.roleOr(Owner), nil
+	if g.Kind == LiveRoom {
+		if act.admin {
+			return Above, nil
+		}
+		return roleInRoom(ctx, tx, g, act.uid)
 	}
 	m, err := memberOf(ctx, tx, gid, act.uid)
 	if err != nil {
@@ -77,17 +80,7 @@ func acting(ctx context.Context, tx *sql.Tx, g *Info, act actor) (Role, error) {
 	if role := act.role(m); role != Nobody {
 		return role, nil
 	}
-	if g.Kind == LiveRoom {
-		return Ordinary, nil // watchers are in no table
-	}
 	return 0, errNotMember
-}
-
-func (a actor) roleOr(r Role) Role {
-	if a.admin {
-		return Above
-	}
-	return r
 }
 
 // may is the matrix inside a command: 10007 when the action is not allowed.

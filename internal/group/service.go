@@ -37,21 +37,6 @@ type Log interface {
 	DropMentions(ctx context.Context, uid int64, list [][2]int64) error
 }
 
-// Rooms does what is different in live rooms, whose watchers are no rows of a
-// table (protocol 03 §13).
-type Rooms interface {
-	// Join and Quit answer apply_join_group and quit_group of a live room.
-	Join(ctx context.Context, call *command.Call, g *Info, history bool) (any, error)
-	Quit(ctx context.Context, call *command.Call, g *Info) error
-	// Count returns how many watch.
-	Count(ctx context.Context, gid int64) (int, error)
-	// Tell hands everybody in the room an event of the system: its number and
-	// its MsgBody.
-	Tell(ctx context.Context, g *Info, event int, body []byte)
-	// Closed ends a destroyed room; body is the notice that says so.
-	Closed(ctx context.Context, g *Info, body []byte)
-}
-
 // Presence knows who is online.
 type Presence interface {
 	// Online returns which of the accounts have a live connection on any node.
@@ -97,7 +82,10 @@ func NewService(o Options) *Service {
 // communities and that of all other groups (protocol 03 §1.1).
 var services = [2]string{"group_open_http_svc.", communityService}
 
-const communityService = "million_group_open_http_svc."
+const (
+	communityService = "million_group_open_http_svc."
+	watchService     = "group_open_avchatroom_http_svc."
+)
 
 // handle registers fn under both service names.
 func handle[Req, Ans any](t *command.Table, name string, access command.Access, fn func(context.Context, *command.Call, *Req) (Ans, error)) {
@@ -145,6 +133,9 @@ func (s *Service) Register(t *command.Table) {
 	command.Handle(t, communityService+"destroy_topic", both|command.Once, s.destroyTopics)
 	command.Handle(t, communityService+"modify_topic", both, s.modifyTopic)
 	command.Handle(t, communityService+"get_topic", both, s.topics)
+
+	command.Handle(t, watchService+"modify_admin", command.Admins|command.Once, s.modifyRoomAdmins)
+	command.Handle(t, watchService+"get_admin_list", command.Admins, s.roomAdmins)
 
 	command.Handle(t, "openim.deletemsg", command.Users, s.dropNotices)
 

@@ -23,6 +23,13 @@ func refOf(m *Message) annotation.Ref { return annotation.Ref{A: m.Log, Seq: m.S
 // annotated finds a message that something is to be attached to: 23004 if the
 // caller sees none.
 func (s *Service) annotated(ctx context.Context, call *command.Call, t target) (view, *Message, error) {
+	p, err := s.place(ctx, call.App.SDKAppID, t.GroupId, t.TopicId)
+	if err != nil {
+		return view{}, nil, err
+	}
+	if p.Kind == group.LiveRoom {
+		return s.annotatedLive(ctx, call, p, t.MsgSeq)
+	}
 	v, err := s.see(ctx, call, t.GroupId, t.TopicId)
 	if err != nil {
 		return v, nil, err
@@ -32,9 +39,32 @@ func (s *Service) annotated(ctx context.Context, call *command.Call, t target) (
 		return v, nil, err
 	}
 	if len(list) == 0 || list[0].Flags&(FlagTip|FlagRecalled) != 0 {
-		return v, nil, command.Err(annotation.CodeNoMessage, "the message does not exist")
+		return v, nil, errNoMessage
 	}
 	return v, &list[0], nil
+}
+
+var errNoMessage = command.Err(annotation.CodeNoMessage, "the message does not exist")
+
+// annotatedLive finds a message of a live room, where only the newest are
+// remembered.
+func (s *Service) annotatedLive(ctx context.Context, call *command.Call, p place, seq int64) (view, *Message, error) {
+	v := view{place: p, uid: call.UID}
+	if err := s.watches(ctx, call, p); err != nil {
+		return v, nil, err
+	}
+	m, err := s.Rooms.Said(ctx, call, p.Info, seq)
+	if err == nil && m == nil {
+		err = errNoMessage
+	}
+	return v, m, err
+}
+
+func (s *Service) watches(ctx context.Context, call *command.Call, p place) error {
+	if s.Rooms == nil {
+		return errNoPermission
+	}
+	return s.Rooms.Watches(ctx, call, p.Info)
 }
 
 // named is how pushes about annotations name a message (protocol 02 §15, §16).
@@ -130,6 +160,10 @@ func (s *Service) changeReaction(ctx context.Context, call *command.Call, req *r
 	name := v.named("GroupMsgInfo", m)
 	s.Hub.Push(call.UID, annotation.MyReactionEvent(name, req.Reaction, add), deviceOf(call))
 	users := userIDs(who, sum.UIDs)
+	if v.Kind == group.LiveRoom {
+		s.Rooms.Show(ctx, call.App, v.Info, annotation.SharedReactionEvent(name, sum, users))
+		return none, nil
+	}
 	s.Hub.Publish(v.topic(), &fanout.Event{Item: annotation.ReactionEvent(name, sum, users, false), Only: m.audience(),
 		AltTo: sum.UIDs, AltItem: annotation.ReactionEvent(name, sum, users, true)})
 	return none, nil
@@ -163,17 +197,9 @@ func (s *Service) reactions(ctx context.Context, call *command.Call, req *reacti
 	if len(req.MsgSeqList) > maxSeqs {
 		return nil, command.Errf(group.CodeBadParameter, "more than %d messages", maxSeqs)
 	}
-	v, err := s.see(ctx, call, req.GroupId, req.TopicId)
+	gid, refs, err := s.reacted(ctx, call, req)
 	if err != nil {
 		return nil, err
-	}
-	list, err := s.pick(ctx, s.DB.Read, v, req.MsgSeqList)
-	if err != nil {
-		return nil, err
-	}
-	refs := make([]annotation.Ref, 0, len(list))
-	for i := range list {
-		refs = append(refs, refOf(&list[i]))
 	}
 	stats, err := s.Annotations.Statistics(ctx, refs, min(max(req.Count, 0), annotation.MaxReactors), call.UID)
 	if err != nil {
@@ -192,7 +218,7 @@ func (s *Service) reactions(ctx context.Context, call *command.Call, req *reacti
 	ans := &reactionsAnswer{Results: []reactionsOfMessage{}}
 	for _, seq := range req.MsgSeqList {
 		entry := reactionsOfMessage{MsgSeq: seq, ReactionList: []reactionState{}}
-		for _, sum := range stats[annotation.Ref{A: v.GID, Seq: seq}] {
+		for _, sum := range stats[annotation.Ref{A: gid, Seq: seq}] {
 			state := reactionState{Reaction: sum.Reaction, Count: sum.Count, Reaction_Account: userIDs(who, sum.UIDs)}
 			if sum.Mine {
 				state.ReactedByMe = 1
@@ -202,6 +228,30 @@ func (s *Service) reactions(ctx context.Context, call *command.Call, req *reacti
 		ans.Results = append(ans.Results, entry)
 	}
 	return ans, nil
+}
+
+// reacted returns those of the messages that the caller may see, and whose log
+// they are in.
+func (s *Service) reacted(ctx context.Context, call *command.Call, req *reactionsRequest) (gid int64, refs []annotation.Ref, err error) {
+	p, err := s.place(ctx, call.App.SDKAppID, req.GroupId, req.TopicId)
+	if err != nil {
+		return 0, nil, err
+	}
+	if p.Kind == group.LiveRoom {
+		for _, seq := range req.MsgSeqList {
+			refs = append(refs, annotation.Ref{A: p.GID, Seq: seq})
+		}
+		return p.GID, refs, s.watches(ctx, call, p)
+	}
+	v, err := s.see(ctx, call, req.GroupId, req.TopicId)
+	if err != nil {
+		return 0, nil, err
+	}
+	list, err := s.pick(ctx, s.DB.Read, v, req.MsgSeqList)
+	for i := range list {
+		refs = append(refs, refOf(&list[i]))
+	}
+	return v.GID, refs, err
 }
 
 type reactorsRequest struct {

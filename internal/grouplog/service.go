@@ -34,6 +34,13 @@ type Rooms interface {
 	Send(ctx context.Context, call *command.Call, g *group.Info, m *Message) (any, error)
 	// Recall recalls messages and returns a code for each sequence, 0 is done.
 	Recall(ctx context.Context, call *command.Call, g *group.Info, seqs []int64, reason string) (map[int64]int, error)
+	// Watches refuses a caller who does not watch the room.
+	Watches(ctx context.Context, call *command.Call, g *group.Info) error
+	// Said returns a message that is still remembered; nil when it is not.
+	Said(ctx context.Context, call *command.Call, g *group.Info, seq int64) (*Message, error)
+	// Show pushes the item of a reaction's event to the watchers, if the room
+	// takes another message of the lowest priority now.
+	Show(ctx context.Context, app *config.App, g *group.Info, item []byte)
 }
 
 // Guard is asked before a message is stored, and may change or refuse it; it

@@ -101,7 +101,7 @@ func (s *Service) broadcast(ctx context.Context, call *command.Call, req *broadc
 	e := &Event{Room: castID(call.App.SDKAppID), Kind: eventBroadcast, Sender: sender.UID, Random: *req.Random, ClientSeq: *req.Random, ClientTime: now, Time: now}
 	e.Body = messageBody(e, nil, sender, messageFields{priority: 1, cloud: req.CloudCustomData, body: body})
 	return command.Later(func(done func(any, error)) {
-		s.publish(e, boundsIn(call.App), func() { done(broadcastAnswer{e.Seq}, nil) })
+		s.publish(e, boundsIn(call.App), func(err error) { done(broadcastAnswer{e.Seq}, err) })
 	}), nil
 }
 

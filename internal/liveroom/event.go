@@ -3,6 +3,7 @@ package liveroom
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"strconv"
 	"sync"
 )
@@ -15,6 +16,7 @@ const (
 	eventState     = 6
 	eventBroadcast = 17 // in answers to polls only
 	eventRecall    = 20 // in answers to polls only
+	eventReaction  = 22 // in pushes only: v3 throws at its form for polls (protocol 03 §13.3)
 )
 
 // Event is something that happens in a room. Once it is appended it does not
@@ -40,13 +42,16 @@ type Event struct {
 	// Last ends the room.
 	Last bool
 
+	// repeat says that Seq is that of the message which this one repeats.
+	repeat bool
+
 	// node and count name the event before it has a sequence: the count-th of
 	// a node. Appending it again is recognised by that.
 	node  uint64
 	count int64
 
-	pullOnce sync.Once
-	pullItem []byte
+	longOnce, shortOnce sync.Once
+	longItem, shortItem []byte
 }
 
 // unnumbered returns the event as it was before it got its sequence.
@@ -55,8 +60,23 @@ func (e *Event) unnumbered() *Event {
 		ClientSeq: e.ClientSeq, ClientTime: e.ClientTime, Time: e.Time, Count: e.Count, Last: e.Last, node: e.node, count: e.count}
 }
 
+// message reports whether somebody said it, rather than the system.
+func (e *Event) message() bool { return e.Kind == eventMessage && e.Sender != 0 }
+
+// said names a message by the numbers of its sender, by which a repeat after a
+// lost connection is recognised; empty of other events.
+func (e *Event) said() string {
+	if !e.message() {
+		return ""
+	}
+	return fmt.Sprintf("%d.%d.%d", e.Sender, e.Random, e.ClientSeq)
+}
+
 // pushed appends the event as an item of a push.
 func (e *Event) pushed(dst []byte, head []byte) []byte {
+	if e.Kind == eventReaction { // has no sequence of its own
+		return append(append(dst, reactionHead...), e.Body...)
+	}
 	dst = append(dst, `{"Event":`...)
 	kind, key := e.Kind, `,"GroupTips":[{"MsgSeq":`
 	if kind == eventMessage || kind == eventBroadcast { // a push has no Event of broadcasts (protocol 03 §13.2)
@@ -70,10 +90,18 @@ func (e *Event) pushed(dst []byte, head []byte) []byte {
 	return append(dst, `]}`...)
 }
 
-// pull returns the event as an item of an answer to a poll, made once.
-func (e *Event) pull() []byte {
-	e.pullOnce.Do(func() { e.pullItem = e.pulled(make([]byte, 0, len(e.Body)+48), nil) })
-	return e.pullItem
+// pollable reports whether answers to polls have the event, too.
+func (e *Event) pollable() bool { return e.Kind != eventReaction }
+
+// pull returns the event as an item of an answer to a poll, in the long form
+// or the short one, made once each.
+func (e *Event) pull(short bool) []byte {
+	e.longOnce.Do(func() { e.longItem = e.pulled(make([]byte, 0, len(e.Body)+48), nil) })
+	if !short {
+		return e.longItem
+	}
+	e.shortOnce.Do(func() { e.shortItem = shorten(e.longItem) })
+	return e.shortItem
 }
 
 // pulled appends the event as an item of an answer to a poll.

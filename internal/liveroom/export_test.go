@@ -56,3 +56,6 @@ func (s *Service) NodeForTest() uint64 { return s.node }
 func NewRecord(d fanout.Device, room, place int64) Record {
 	return record{device: d, room: room, joined: 7, place: place, node: 1 << 63}
 }
+
+// RepeatForTest reports whether the ledger found that the event repeats another.
+func (e *Event) RepeatForTest() bool { return e.repeat }

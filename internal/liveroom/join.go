@@ -48,7 +48,7 @@ func (s *Service) Join(ctx context.Context, call *command.Call, g *group.Info, h
 		w.conn = conn
 	}
 	if history {
-		ans.RspMsgList = s.newestMessages(ctx, r)
+		ans.RspMsgList = s.newestMessages(ctx, call.App, g.GID, 0)
 	}
 	fresh := s.enter(ctx, r, w)
 	if w.conn != nil {
@@ -66,11 +66,11 @@ func (s *Service) answerJoin(app *config.App, g *group.Info, k key) *joinAnswer 
 
 // mayCome refuses the banned, and anybody when the room is full.
 func (s *Service) mayCome(ctx context.Context, app *config.App, g *group.Info, uid int64) error {
-	l, err := s.limits.of(ctx, g.GID)
+	rules, err := s.rules.of(ctx, g.GID)
 	if err != nil {
 		return err
 	}
-	if l.banned[uid] > s.Now().Unix() {
+	if rules.banned[uid] > s.Now().Unix() {
 		return errBanned
 	}
 	if limit := g.Kind.Settings(app).Members; limit > 0 && s.known(g.GID) >= limit {
@@ -105,22 +105,6 @@ func (r *room) record(w *seat) record {
 	return record{device: w.device, room: r.gid, joined: w.joined.UnixMilli(), place: w.place, node: r.s.node, poll: w.conn == nil}
 }
 
-// newestMessages returns what a newcomer sees, or nothing.
-func (s *Service) newestMessages(ctx context.Context, r *room) []json.RawMessage {
-	out := []json.RawMessage{}
-	if r.app.LiveRooms.History == 0 {
-		return out
-	}
-	list, err := s.Ledger.Newest(ctx, r.gid, r.app.LiveRooms.History)
-	if err != nil {
-		s.Log.Debug("a newcomer gets no messages", "room", r.gid, "err", err)
-	}
-	for _, e := range list {
-		out = append(out, e.pull())
-	}
-	return out
-}
-
 type joinRequest struct {
 	GroupId                 string //nolint:revive // the protocol's spelling
 	HugeGroupHistoryMsgFlag int
@@ -148,7 +132,7 @@ func (s *Service) joinUnnamed(ctx context.Context, call *command.Call, req *join
 	w := &seat{device: fanout.Device{UID: visitor}, place: r.newest()}
 	ans.LongPollingKey, ans.StartSeq = ans.AVChatRoomKey, w.place+1
 	if req.HugeGroupHistoryMsgFlag == 1 {
-		ans.RspMsgList = s.newestMessages(ctx, r)
+		ans.RspMsgList = s.newestMessages(ctx, call.App, g.GID, 0)
 	}
 	s.enter(ctx, r, w)
 	return ans, nil

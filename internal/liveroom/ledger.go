@@ -27,7 +27,8 @@ type Ledger interface {
 	// Append gives e.Seq and e.Prev and remembers e, all in one step. Seq is
 	// above floor. done is called once, from any goroutine, events of a room
 	// in the order they were appended. An event that has been appended before
-	// (its answer was lost) is not appended again: Seq stays 0.
+	// (its answer was lost) is not appended again: Seq stays 0. Nor is what its
+	// sender repeats: then repeat is set, and Seq the first one's.
 	Append(e *Event, floor int64, b bounds, done func(error))
 	// Restore remembers events that have their sequences, after a loss.
 	Restore(ctx context.Context, room int64, list []*Event, b bounds) error

@@ -237,3 +237,29 @@ func TestAway(t *testing.T) {
 		t.Error("read without Redis")
 	}
 }
+
+// Ensure what a sender repeats, through whatever node, is appended once, and
+// that the repeat learns the first one's sequence.
+func TestRepeat(t *testing.T) {
+	eachLedger(t, func(t *testing.T, here, there liveroom.Ledger) {
+		b := liveroom.NewBounds(10, time.Minute, 5)
+		said := func(node uint64, count, random int64) *liveroom.Event {
+			e := liveroom.NewNamed(1, 3, node, count, `}`)
+			e.Sender, e.Random, e.ClientSeq = 7, random, 9
+			return e
+		}
+		first, again, other := said(1, 1, 5), said(2, 1, 5), said(2, 2, 6)
+		mustAppend(t, here, first, 0, b)
+		mustAppend(t, there, again, 0, b)
+		mustAppend(t, there, other, 0, b)
+		if again.Seq != first.Seq || !again.RepeatForTest() || first.RepeatForTest() {
+			t.Errorf("a repeat has sequence %d, the first %d", again.Seq, first.Seq)
+		}
+		if other.Seq <= first.Seq || other.Prev != first.Seq || other.RepeatForTest() {
+			t.Errorf("the next has sequence %d and follows %d", other.Seq, other.Prev)
+		}
+		if list, _ := here.Recent(t.Context(), 1, 0); len(list) != 2 {
+			t.Errorf("%d events of 2", len(list))
+		}
+	})
+}

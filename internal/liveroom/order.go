@@ -203,9 +203,10 @@ func (f *follower) trim(now time.Time) {
 }
 
 // publish gives e its place and hands it to the watchers on every node. done
-// is called once when it has its sequence, which never waits longer than
-// ledgerTimeout.
-func (s *Service) publish(e *Event, b bounds, done func()) {
+// is called once when it has its sequence, or with ErrAway when there is
+// nobody to have it, which never waits longer than ledgerTimeout. Without done
+// an event is handed out when that is possible again.
+func (s *Service) publish(e *Event, b bounds, done func(error)) {
 	e.node, e.count = s.node, s.counter.Add(1)
 	f := s.follower(e.Room)
 	floor := int64(0)
@@ -213,13 +214,18 @@ func (s *Service) publish(e *Event, b bounds, done func()) {
 		floor = f.newest()
 	}
 	s.Ledger.Append(e, floor, b, func(err error) {
-		if err != nil {
-			s.alone(f, e)
-		} else {
+		switch {
+		case e.repeat:
+		case err == nil:
 			s.spread(f, e)
+		case f == nil && done != nil: // nobody has it, and it would get another sequence later
+			done(err)
+			return
+		default:
+			s.alone(f, e)
 		}
 		if done != nil {
-			done()
+			done(nil)
 		}
 	})
 }
@@ -282,7 +288,7 @@ func (s *Service) catchUp() {
 				s.mu.Lock()
 				s.unsent = append(s.unsent, u)
 				s.mu.Unlock()
-			case u.event.Seq > 0:
+			case u.event.Seq > 0 && !u.event.repeat:
 				s.spread(f, u.event)
 			}
 		})

@@ -2,6 +2,7 @@ package liveroom
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"imserver/internal/command"
@@ -14,6 +15,7 @@ type pollRequest struct {
 	Key               string
 	StartSeq          int64
 	StartBroadcastSeq int64
+	DownsizeFlag      int // 1: short names (protocol 03 §13.4)
 }
 
 // held is a poll that waits for news.
@@ -23,6 +25,7 @@ type held struct {
 	key    string
 	from   int64 // first sequence wanted
 	cast   int64 // first broadcast wanted; 0: not asked for
+	short  bool  // short names are wanted
 	done   func(any, error)
 	timer  *time.Timer
 }
@@ -38,7 +41,7 @@ func (s *Service) poll(ctx context.Context, call *command.Call, req *pollRequest
 	if !ok || k.uid > 0 && k.uid != call.UID || k.uid < 0 && !call.App.LiveRooms.AnonymousJoin || req.StartSeq < 0 || req.StartBroadcastSeq < 0 {
 		return nil, command.Err(group.CodeBadParameter, "the Key or a sequence is not valid")
 	}
-	p := &held{device: fanout.Device{UID: k.uid}, key: req.Key, from: req.StartSeq, cast: req.StartBroadcastSeq}
+	p := &held{device: fanout.Device{UID: k.uid}, key: req.Key, from: req.StartSeq, cast: req.StartBroadcastSeq, short: req.DownsizeFlag == 1}
 	if k.uid > 0 {
 		p.device.Inst = call.Inst
 	}
@@ -147,7 +150,7 @@ func (r *room) hold(p *held, most time.Duration) {
 // newsLocked reports whether there is anything for p; both of the room's locks
 // are held.
 func (p *held) newsLocked(casts *follower) bool {
-	if len(p.room.recent.after(p.from-1)) > 0 {
+	if slices.ContainsFunc(p.room.recent.after(p.from-1), (*Event).pollable) {
 		return true
 	}
 	return p.cast > 0 && casts != nil && casts.newest() >= p.cast
@@ -206,12 +209,15 @@ func (p *held) answer(events, casts []*Event) {
 	o.Str("Key", p.key)
 	list := make([]byte, 0, len(events)*768+2)
 	list = append(list, '[')
-	for i, e := range events {
-		if i > 0 {
+	for _, e := range events {
+		next = e.Seq + 1
+		if !e.pollable() {
+			continue
+		}
+		if len(list) > 1 {
 			list = append(list, ',')
 		}
-		list = append(list, e.pull()...)
-		next = e.Seq + 1
+		list = append(list, e.pull(p.short)...)
 	}
 	o.Int("NextSeq", next)
 	o.Raw("RspMsgList", append(list, ']'))
@@ -222,7 +228,11 @@ func (p *held) answer(events, casts []*Event) {
 			if i > 0 {
 				list = append(list, ',')
 			}
-			list = e.pulled(list, append(p.room.castTo(), p.room.castHead(e)...))
+			item := e.pulled(nil, append(p.room.castTo(), p.room.castHead(e)...))
+			if p.short {
+				item = shorten(item)
+			}
+			list = append(list, item...)
 		}
 		o.Raw("RspBroadcastMsgList", append(list, ']'))
 	}

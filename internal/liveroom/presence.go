@@ -106,7 +106,7 @@ func (r *room) inspect(now time.Time, timeout time.Duration, all bool) (alive []
 		}
 		if now.Sub(w.alive) > timeout {
 			r.removeLocked(d)
-			if r.people[d.UID] == 0 {
+			if len(r.people[d.UID]) == 0 {
 				gone = append(gone, presence{uid: d.UID, alive: w.alive})
 			}
 			continue

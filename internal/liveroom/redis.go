@@ -217,16 +217,16 @@ func (l *Redis) exec(ctx context.Context, rooms []int64, byRoom map[int64][]appe
 		for _, a := range list {
 			floor = max(floor, a.floor)
 		}
-		args := make([]any, 0, 5+2*len(list))
+		args := make([]any, 0, 5+3*len(list))
 		args = append(args, floor, epoch, b.events, b.age.Milliseconds(), b.newcomers)
 		for _, a := range list {
 			isMessage := 0
 			if a.event.Kind == eventMessage {
 				isMessage = 1
 			}
-			args = append(args, isMessage, a.event.encode(nil))
+			args = append(args, isMessage, a.event.said(), a.event.encode(nil))
 		}
-		keys := []string{l.key(room, "head"), l.key(room, "events"), l.key(room, "newest")}
+		keys := []string{l.key(room, "head"), l.key(room, "events"), l.key(room, "newest"), l.key(room, "said")}
 		if text {
 			cmds[i] = pipe.Eval(ctx, appendSource, keys, args...)
 		} else {
@@ -260,9 +260,12 @@ func place(list []appending, answer []int64, err error) {
 	}
 	prev := answer[0]
 	for i, a := range list {
-		if seq := answer[i+1]; seq > 0 {
+		switch seq := answer[i+1]; {
+		case seq > 0:
 			a.event.Seq, a.event.Prev = seq, prev
 			prev = seq
+		case seq < 0:
+			a.event.Seq, a.event.repeat = -seq, true
 		}
 		a.done(nil)
 	}

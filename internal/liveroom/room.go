@@ -22,8 +22,8 @@ type room struct {
 
 	// mu comes after the follower's mu.
 	roomMu   sync.Mutex
-	seats    map[fanout.Device]*seat // guarded by roomMu, as all below
-	people   map[int64]int           // seats of each account
+	seats    map[fanout.Device]*seat   // guarded by roomMu, as all below
+	people   map[int64][]fanout.Device // of each account, those with a seat
 	outbox   []outgoing
 	resumes  []resume
 	flushing bool
@@ -71,7 +71,7 @@ type resume struct {
 
 func newRoom(s *Service, app *config.App, g *group.Info) *room {
 	r := &room{gid: g.GID, id: g.ID, app: app, topic: fanout.Room(g.GID), ready: make(chan struct{}), idle: s.Now(),
-		seats: map[fanout.Device]*seat{}, people: map[int64]int{}, held: map[*held]struct{}{}}
+		seats: map[fanout.Device]*seat{}, people: map[int64][]fanout.Device{}, held: map[*held]struct{}{}}
 	r.follower = newFollower(s, g.GID, func() bounds { return boundsIn(app) }, func(e *Event) { r.post(outgoing{event: e}) })
 	return r
 }
@@ -158,7 +158,10 @@ func (r *room) flushOnce() {
 	r.roomMu.Lock()
 	r.flushed = time.Now()
 	r.ended = r.ended || last
-	polls := r.dueLocked()
+	var polls []*held
+	if last || slices.ContainsFunc(batch, func(o outgoing) bool { return o.event.pollable() }) {
+		polls = r.dueLocked()
+	}
 	r.roomMu.Unlock()
 	r.answer(polls)
 	if last {
@@ -219,7 +222,7 @@ func (r *room) sit(w *seat) {
 	if old := r.seats[w.device]; old != nil {
 		w.joined = old.joined
 	} else {
-		r.people[w.device.UID]++
+		r.people[w.device.UID] = append(r.people[w.device.UID], w.device)
 		r.s.metrics.watchers.Inc()
 	}
 	r.seats[w.device] = w
@@ -230,7 +233,9 @@ func (r *room) removeLocked(d fanout.Device) {
 		return
 	}
 	delete(r.seats, d)
-	if r.people[d.UID]--; r.people[d.UID] == 0 {
+	if left := slices.DeleteFunc(r.people[d.UID], func(have fanout.Device) bool { return have == d }); len(left) > 0 {
+		r.people[d.UID] = left
+	} else {
 		delete(r.people, d.UID)
 	}
 	r.s.metrics.watchers.Dec()
@@ -254,12 +259,9 @@ func (r *room) forget(d fanout.Device) {
 func (r *room) expel(uid int64) (was []fanout.Device) {
 	r.roomMu.Lock()
 	var conns []terminal
-	for d, w := range r.seats {
-		if d.UID != uid {
-			continue
-		}
-		was = append(was, d)
-		if w.conn != nil {
+	was = slices.Clone(r.people[uid])
+	for _, d := range was {
+		if w := r.seats[d]; w.conn != nil {
 			conns = append(conns, w.conn)
 		}
 		r.removeLocked(d)
@@ -271,9 +273,29 @@ func (r *room) expel(uid int64) (was []fanout.Device) {
 	return was
 }
 
-// has reports whether an account watches through this node.
-func (r *room) has(uid int64) bool {
+// joined returns when an account that watches through this node came; a nil
+// room has nobody.
+func (r *room) joined(uid int64) (at time.Time, here bool) {
+	if r == nil {
+		return at, false
+	}
 	r.roomMu.Lock()
 	defer r.roomMu.Unlock()
-	return r.people[uid] > 0
+	for _, d := range r.people[uid] {
+		if w := r.seats[d]; !here || w.joined.Before(at) {
+			at, here = w.joined, true
+		}
+	}
+	return at, here
+}
+
+// has reports whether an account watches through this node; a nil room has
+// nobody.
+func (r *room) has(uid int64) bool {
+	if r == nil {
+		return false
+	}
+	r.roomMu.Lock()
+	defer r.roomMu.Unlock()
+	return len(r.people[uid]) > 0
 }

@@ -42,45 +42,35 @@ func (s *Service) Send(ctx context.Context, call *command.Call, g *group.Info, m
 			return sendAnswer{MsgTime: e.Time, MsgSeq: e.Seq}, nil
 		}
 	}
-	rate := call.App.GroupRate
 	return command.Later(func(done func(any, error)) {
-		admitted := func(yes bool) {
+		s.admit(ctx, call.App, g, ratelimit.Priority(m.Priority-1), func(yes bool) {
 			if !yes {
 				done(sendAnswer{MsgTime: s.Now().Unix(), MsgDropReason: dropReason}, nil)
 				return
 			}
 			s.post(call, g, sender, m, done)
-		}
-		if s.Limiter == nil || rate <= 0 {
-			admitted(true)
-			return
-		}
-		s.Limiter.Admit(ctx, g.GID, ratelimit.Priority(m.Priority-1), rate, admitted)
+		})
 	}), nil
 }
 
 // maySend refuses those who are not there, and the muted. The owner speaks from
 // outside, too, and so does an administrator.
 func (s *Service) maySend(ctx context.Context, call *command.Call, g *group.Info, uid int64) error {
-	role := s.role(call, g)
+	rules, err := s.rules.of(ctx, g.GID)
+	if err != nil {
+		return err
+	}
+	role := rules.caller(call, g)
 	if role == group.Above {
 		return nil
 	}
 	if role != group.Owner {
-		r := s.room(g.GID)
-		if r == nil || !r.has(uid) {
-			there, err := s.Ledger.Present(ctx, g.GID, []int64{uid})
-			if _, ok := there[uid]; err != nil || !ok {
-				return errNotPresent
-			}
+		if err := s.watches(ctx, g, uid); err != nil {
+			return err
 		}
 	}
-	l, err := s.limits.of(ctx, g.GID)
-	if err != nil {
-		return err
-	}
 	switch {
-	case l.muted[uid] > s.Now().Unix():
+	case rules.muted[uid] > s.Now().Unix():
 		return command.Err(group.CodeMuted, "the sender is muted in the live room")
 	case g.MuteAll && !group.May(group.LiveRoom, role, group.SpeakMuted, group.Nobody, false):
 		return command.Err(group.CodeMuted, "everybody in the live room is muted")
@@ -91,13 +81,34 @@ func (s *Service) maySend(ctx context.Context, call *command.Call, g *group.Info
 func (s *Service) post(call *command.Call, g *group.Info, sender *account.Account, m *grouplog.Message, done func(any, error)) {
 	e := &Event{Room: g.GID, Kind: eventMessage, Sender: m.Sender, Random: m.Random, ClientSeq: m.ClientSeq, ClientTime: m.ClientTime, Time: s.Now().Unix()}
 	e.Body = messageBody(e, to(g, sender), sender, messageFields{m.Priority, m.Cloud, m.Mentions, m.Body})
-	s.publish(e, boundsIn(call.App), func() {
+	s.publish(e, boundsIn(call.App), func(err error) {
+		if err != nil {
+			done(nil, err)
+			return
+		}
+		if e.repeat {
+			s.answerRepeat(call, g, e, done)
+			return
+		}
 		done(sendAnswer{MsgTime: e.Time, MsgSeq: e.Seq}, nil)
 		if s.Guard != nil {
 			m.Seq, m.Time = e.Seq, e.Time
 			s.Guard.AfterGroupMessage(call.App, g, sender, m)
 		}
 	})
+}
+
+// answerRepeat answers a repeat that only the ledger recognised, as the first
+// one was answered.
+func (s *Service) answerRepeat(call *command.Call, g *group.Info, e *Event, done func(any, error)) {
+	ctx, cancel := context.WithTimeout(context.Background(), ledgerTimeout)
+	go func() { // the ledger must not wait for itself
+		defer cancel()
+		if first, err := s.message(ctx, g, call, e.Seq); err == nil && first != nil {
+			e.Time = first.Time
+		}
+		done(sendAnswer{MsgTime: e.Time, MsgSeq: e.Seq}, nil)
+	}()
 }
 
 // Codes of recalls (protocol 03 §17).
@@ -107,17 +118,26 @@ const (
 	codeNoRecall = 10041
 )
 
-// Recall implements [grouplog.Rooms]: who sent a message, within the app's
-// limit, or the owner. Only what is remembered can be recalled: 10030 otherwise.
+// Recall implements [grouplog.Rooms]: who sent a message may, within the app's
+// limit, and the owner and administrators as the matrix says. Only what is
+// remembered can be recalled, see forgotten.
 func (s *Service) Recall(ctx context.Context, call *command.Call, g *group.Info, seqs []int64, reason string) (map[int64]int, error) {
-	role := s.role(call, g)
+	rules, err := s.rules.of(ctx, g.GID)
+	if err != nil {
+		return nil, err
+	}
+	role := rules.caller(call, g)
 	codes := make(map[int64]int, len(seqs))
 	for _, seq := range seqs {
 		e, err := s.message(ctx, g, call, seq)
 		if err != nil {
 			return nil, err
 		}
-		if codes[seq] = s.refusal(call, role, e); codes[seq] != 0 {
+		if e == nil || e.Kind != eventMessage {
+			codes[seq] = s.forgotten(call, g, role, seq)
+			continue
+		}
+		if codes[seq] = s.refusal(call, role, rules.role(g, e.Sender), e); codes[seq] != 0 {
 			continue
 		}
 		s.publish(s.recallEvent(g, e, call.UserID, reason), boundsIn(call.App), nil)
@@ -152,12 +172,11 @@ func (s *Service) message(ctx context.Context, g *group.Info, call *command.Call
 	return nil, nil
 }
 
-func (s *Service) refusal(call *command.Call, role group.Role, e *Event) int {
+// refusal is why the caller may not recall e; 0 is nothing.
+func (s *Service) refusal(call *command.Call, role, sender group.Role, e *Event) int {
 	limit := int64(call.App.RecallLimit.Seconds())
 	switch {
-	case e == nil || e.Kind != eventMessage:
-		return codeNotFound
-	case role >= group.Owner:
+	case group.May(group.LiveRoom, role, group.RecallAny, sender, false):
 		return 0
 	case e.Sender != call.UID:
 		return group.CodeNoPermission
@@ -167,6 +186,16 @@ func (s *Service) refusal(call *command.Call, role group.Role, e *Event) int {
 		return codeTooLate
 	}
 	return 0
+}
+
+// forgotten is why a message that is not remembered cannot be recalled: for
+// who could recall it in time only, it may be too late. Its sequence tells.
+func (s *Service) forgotten(call *command.Call, g *group.Info, role group.Role, seq int64) int {
+	at := timeOf(seq)
+	if role == group.Ordinary && at.Unix() >= g.CreatedAt && s.Now().Sub(at) > call.App.RecallLimit {
+		return codeTooLate
+	}
+	return codeNotFound
 }
 
 // recallEvent tells of a recall: to connections as in any group (protocol 03

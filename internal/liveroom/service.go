@@ -56,7 +56,7 @@ type Service struct {
 	slot    int64  // of sequences that it gives by itself
 	counter atomic.Int64
 	metrics *metrics
-	limits  *restrictions
+	rules   *rulebook
 
 	mu     sync.Mutex
 	rooms  map[int64]*room      // guarded by mu
@@ -94,11 +94,11 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 
 // New makes the service. Call Run once traffic starts.
 func New(o Options) *Service {
-	s := &Service{Options: o, node: rand.Uint64(), slot: 1 + rand.Int64N(slotStep-1), metrics: newMetrics(o.Metrics), limits: newRestrictions(o.DB),
+	s := &Service{Options: o, node: rand.Uint64(), slot: 1 + rand.Int64N(slotStep-1), metrics: newMetrics(o.Metrics), rules: newRulebook(o.DB),
 		rooms: map[int64]*room{}, casts: map[uint32]*follower{}}
 	o.Hub.HearRooms(s.hear)
 	o.Hub.OnReset(func() { go s.reset() })
-	o.Groups.OnChange(s.limits.forget)
+	o.Groups.OnChange(s.rules.forget)
 	return s
 }
 
@@ -117,6 +117,7 @@ func (s *Service) Register(t *command.Table) {
 	command.Handle(t, watch+"get_members", both, s.members)
 	command.Handle(t, watch+"modify_user_info", both, s.markMembers)
 	command.Handle(t, watch+"check_members", command.Admins, s.checkMembers)
+	command.Handle(t, open+"get_huge_group_msg", command.Users, s.earlier)
 	command.Handle(t, open+"ban_group_member", both|command.Once, s.ban)
 	command.Handle(t, open+"unban_group_member", command.Admins, s.unban)
 	command.Handle(t, open+"get_group_ban_member", command.Admins, s.banned)

@@ -127,7 +127,11 @@ func (s *Service) markMembers(ctx context.Context, call *command.Call, req *mark
 	if err != nil {
 		return nil, err
 	}
-	if s.role(call, g) < group.Owner {
+	rules, err := s.rules.of(ctx, g.GID)
+	if err != nil {
+		return nil, err
+	}
+	if rules.caller(call, g) < group.Owner {
 		return nil, errNoPermission
 	}
 	if req.CommandType != 1 && req.CommandType != 2 || len(req.MemberList) == 0 || len(req.MemberList) > maxMarked {

@@ -4,9 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"time"
-
-	"github.com/hashicorp/golang-lru/v2/expirable"
 
 	"imserver/internal/account"
 	"imserver/internal/command"
@@ -14,59 +11,6 @@ import (
 	"imserver/internal/group"
 	"imserver/internal/store"
 )
-
-// restrictions knows who is muted in or banned from which room, and asks the
-// store only once for a room that is in use. What changes is told by the
-// groups' directory; what that misses lasts for seconds.
-type restrictions struct {
-	db    *store.DB
-	rooms *expirable.LRU[int64, *limits]
-}
-
-// limits are a room's mutes and bans that have not ended: until which unix
-// second.
-type limits struct {
-	muted, banned map[int64]int64
-}
-
-const (
-	limitsCache = 10_000
-	limitsTTL   = 10 * time.Second
-	// maxLimits is how many of each kind are known of one room; more than
-	// that many at once are not enforced.
-	maxLimits = 100_000
-)
-
-func newRestrictions(db *store.DB) *restrictions {
-	return &restrictions{db: db, rooms: expirable.NewLRU[int64, *limits](limitsCache, nil, limitsTTL)}
-}
-
-func (r *restrictions) forget(gid int64) { r.rooms.Remove(gid) }
-
-func (r *restrictions) of(ctx context.Context, gid int64) (*limits, error) {
-	if l, ok := r.rooms.Get(gid); ok {
-		return l, nil
-	}
-	now := time.Now().Unix()
-	l := &limits{}
-	for _, q := range []struct {
-		table string
-		into  *map[int64]int64
-	}{{"group_mutes", &l.muted}, {"group_bans", &l.banned}} {
-		type entry struct{ uid, until int64 }
-		list, err := store.Collect(ctx, r.db.Read, func(rows *sql.Rows, e *entry) error { return rows.Scan(&e.uid, &e.until) },
-			`SELECT uid, until FROM `+q.table+` WHERE gid = $1 AND until > $2 LIMIT $3`, gid, now, maxLimits)
-		if err != nil {
-			return nil, fmt.Errorf("liveroom: %s: %w", q.table, err)
-		}
-		*q.into = make(map[int64]int64, len(list))
-		for _, e := range list {
-			(*q.into)[e.uid] = e.until
-		}
-	}
-	r.rooms.Add(gid, l)
-	return l, nil
-}
 
 type banRequest struct {
 	GroupId         string   //nolint:revive // the protocol's spelling
@@ -84,7 +28,8 @@ const (
 	maxDuration    = 1 << 32
 )
 
-// target checks a command about watchers and finds the room and the accounts.
+// target checks a command about bans and finds the room and the accounts,
+// whom the caller may ban.
 func (s *Service) target(ctx context.Context, call *command.Call, groupID string, ids []string, most int) (*group.Info, []*account.Account, error) {
 	g, err := s.Groups.Group(ctx, call.App.SDKAppID, groupID)
 	if err != nil {
@@ -93,7 +38,12 @@ func (s *Service) target(ctx context.Context, call *command.Call, groupID string
 	if g.Kind != group.LiveRoom {
 		return nil, nil, errNotLive
 	}
-	if !group.May(group.LiveRoom, s.role(call, g), group.Ban, group.Ordinary, false) {
+	rules, err := s.rules.of(ctx, g.GID)
+	if err != nil {
+		return nil, nil, err
+	}
+	role := rules.caller(call, g)
+	if !group.May(group.LiveRoom, role, group.Ban, group.Ordinary, false) {
 		return nil, nil, errNoPermission
 	}
 	if len(ids) == 0 || len(ids) > most {
@@ -110,23 +60,15 @@ func (s *Service) target(ctx context.Context, call *command.Call, groupID string
 		if a == nil {
 			return nil, nil, command.Err(group.CodeUnknownUser, "an account does not exist")
 		}
+		if a.UID == call.UID || !group.May(group.LiveRoom, role, group.Ban, rules.role(g, a.UID), false) {
+			return nil, nil, errNoPermission
+		}
 		if !seen[a.UID] {
 			seen[a.UID] = true
 			list = append(list, a)
 		}
 	}
 	return g, list, nil
-}
-
-// role is the caller's in a room.
-func (s *Service) role(call *command.Call, g *group.Info) group.Role {
-	switch {
-	case call.Kind == command.Admins || call.UserID != "" && call.App.IsAdmin(call.UserID):
-		return group.Above
-	case call.UID != 0 && call.UID == g.Owner:
-		return group.Owner
-	}
-	return group.Ordinary
 }
 
 // ban is ban_group_member: out, and not in again for a time (protocol 03 §7.5).
@@ -144,9 +86,6 @@ func (s *Service) ban(ctx context.Context, call *command.Call, req *banRequest) 
 	args := make([]any, 0, len(list)*3)
 	until := s.Now().Unix() + req.Duration
 	for _, a := range list {
-		if a.UID == call.UID || a.UID == g.Owner {
-			return command.Empty{}, errNoPermission
-		}
 		args = append(args, g.GID, a.UID, until)
 	}
 	err = s.DB.Tx(ctx, func(tx *sql.Tx) error {

@@ -5,12 +5,15 @@ package apptest
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -46,6 +49,7 @@ type App struct {
 	Hub      *fanout.Hub
 	Log      *slog.Logger
 
+	inst uint32 // of its users' devices
 	mu   sync.Mutex
 	now  time.Time // guarded by mu
 	http *httptest.Server
@@ -54,13 +58,45 @@ type App struct {
 // New starts a server with the app 1400000001 on db; it ends with the test.
 func New(t *testing.T, db *store.DB) *App {
 	t.Helper()
+	return start(t, db, bus.Local{}, 1)
+}
+
+// Cluster starts n nodes with the app on db, joined by Redis, each with devices
+// of its own. The test is skipped when IMSERVER_TEST_REDIS_URL names no Redis.
+func Cluster(t *testing.T, db *store.DB, n int) []*App {
+	t.Helper()
+	address := os.Getenv("IMSERVER_TEST_REDIS_URL")
+	if address == "" {
+		t.Skip("IMSERVER_TEST_REDIS_URL is not set")
+	}
+	client, err := bus.Dial(address, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = client.Close() })
+	prefix := "apptest:" + rand.Text() + ":"
+	apps := make([]*App, n)
+	for i := range apps {
+		b, err := bus.NewRedis(t.Context(), client, bus.RedisOptions{Prefix: prefix})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = b.Close() })
+		apps[i] = start(t, db, b, uint32(i+1))
+	}
+	return apps
+}
+
+func start(t *testing.T, db *store.DB, b bus.Bus, inst uint32) *App {
+	t.Helper()
 	a := &App{
 		App: &config.App{SDKAppID: 1400000001, Keys: []string{key}, Settings: config.Default().Defaults},
-		DB:  db, Table: command.NewTable(), Log: slog.New(slog.NewTextHandler(logTo{t}, nil)), now: time.Now(),
+		DB:  db, Table: command.NewTable(), Log: slog.New(slog.NewTextHandler(logTo{t}, nil)), inst: inst, now: time.Now(),
 	}
 	a.RESTRate = 0 // scenarios are faster than a backend
 	a.Accounts = account.NewDirectory(db, a.Now)
-	a.Hub = fanout.NewHub(bus.Local{}, a.Log)
+	a.Hub = fanout.NewHub(b, a.Log)
+	a.Accounts.Share(a.Hub)
 	a.Sessions = session.NewService(db, a.Accounts, a.Hub, a.Now, a.Log)
 	apps := func(id uint32) *config.App {
 		if id == a.SDKAppID {
@@ -133,9 +169,11 @@ type User struct {
 	*account.Account
 	app *App
 
-	mu    sync.Mutex
-	items []string // guarded by mu
-	kicks int      // guarded by mu
+	latest fanout.Latest
+	mu     sync.Mutex
+	topics map[fanout.Topic]bool // guarded by mu, as all below
+	items  []string
+	kicks  int
 }
 
 // User makes the account, if it is new, and a device that sees its events.
@@ -145,24 +183,24 @@ func (a *App) User(t *testing.T, userID string) *User {
 	if err != nil {
 		t.Fatal(err)
 	}
-	u := &User{Account: acc, app: a}
+	u := &User{Account: acc, app: a, topics: map[fanout.Topic]bool{}}
 	a.Hub.Join(fanout.User(acc.UID), u)
 	t.Cleanup(func() { a.Hub.Leave(fanout.User(acc.UID), u) })
 	return u
 }
 
 // Device implements [fanout.Subscriber].
-func (u *User) Device() fanout.Device { return fanout.Device{UID: u.UID, Inst: 1} }
+func (u *User) Device() fanout.Device { return fanout.Device{UID: u.UID, Inst: u.app.inst} }
 
 // Offer implements [fanout.Subscriber].
 func (u *User) Offer(e *fanout.Event) {
 	switch e.Kind {
 	case fanout.Join:
-		t, places := e.Joining()
-		u.app.Hub.Enter(t, u, places, func() bool { return true })
+		t, turn, places := e.Joining()
+		u.latest.Do(t, turn, func() { u.enter(t, places) })
 	case fanout.Leave:
-		t, _ := e.Joining()
-		u.app.Hub.Leave(t, u)
+		t, turn, _ := e.Joining()
+		u.latest.Do(t, turn, func() { u.leave(t) })
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -183,6 +221,32 @@ func (u *User) Events() []string {
 	return items
 }
 
+// enter puts the device into a topic, possibly later, if it is still wanted.
+func (u *User) enter(t fanout.Topic, places []fanout.Position) {
+	u.mu.Lock()
+	u.topics[t] = true
+	u.mu.Unlock()
+	u.app.Hub.Enter(t, u, places, func() bool {
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		return u.topics[t]
+	})
+}
+
+func (u *User) leave(t fanout.Topic) {
+	u.mu.Lock()
+	delete(u.topics, t)
+	u.mu.Unlock()
+	u.app.Hub.Leave(t, u)
+}
+
+// Peek returns what Events would.
+func (u *User) Peek() []string {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return slices.Clone(u.items)
+}
+
 // Kicks returns how often the device was kicked out.
 func (u *User) Kicks() int {
 	u.mu.Lock()
@@ -195,8 +259,8 @@ func (u *User) Call(t *testing.T, name, body string) Answer {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	call := &command.Call{Name: name, Kind: command.Users, App: u.app.App, UserID: u.UserID, UID: u.UID, Inst: 1, Platform: 7, RequestID: "test",
-		Session: &session.Session{App: u.App, UserID: u.UserID, UID: u.UID, Inst: 1}}
+	call := &command.Call{Name: name, Kind: command.Users, App: u.app.App, UserID: u.UserID, UID: u.UID, Inst: u.app.inst, Platform: 7, RequestID: "test",
+		Session: &session.Session{App: u.App, UserID: u.UserID, UID: u.UID, Inst: u.app.inst}}
 	answer, err := u.app.Table.Run(ctx, call, []byte(body))
 	answer, err = command.Await(ctx, answer, err)
 	if err != nil && command.CodeOf(err) == command.CodeInternal {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"strconv"
+	"sync"
 	"time"
 )
 
@@ -14,10 +15,10 @@ import (
 // read from the record.
 
 // NewJoin returns the event that makes an account's connections listen to t.
-// places are where the topic's logs stood when the account came in; those not
-// named were empty.
-func NewJoin(t Topic, places []Position) *Event {
-	item := []byte(t)
+// turn counts the changes of who is in t, see [Latest]. places are where the
+// topic's logs stood when the account came in; those not named were empty.
+func NewJoin(t Topic, turn int64, places []Position) *Event {
+	item := strconv.AppendInt(append([]byte(t), ' '), turn, 10)
 	for _, p := range places {
 		item = strconv.AppendInt(append(item, ' '), p.Log, 10)
 		item = strconv.AppendInt(append(item, ' '), p.Seq, 10)
@@ -26,22 +27,55 @@ func NewJoin(t Topic, places []Position) *Event {
 }
 
 // NewLeave returns the event that ends what NewJoin began.
-func NewLeave(t Topic) *Event { return &Event{Kind: Leave, Item: []byte(t)} }
+func NewLeave(t Topic, turn int64) *Event {
+	return &Event{Kind: Leave, Item: strconv.AppendInt(append([]byte(t), ' '), turn, 10)}
+}
 
 // Joining reads what NewJoin or NewLeave wrote.
-func (e *Event) Joining() (t Topic, places []Position) {
+func (e *Event) Joining() (t Topic, turn int64, places []Position) {
 	fields := bytes.Fields(e.Item)
-	if len(fields) == 0 {
-		return "", nil
+	if len(fields) < 2 {
+		return "", 0, nil
 	}
 	t = Topic(fields[0])
-	for i := 1; i+1 < len(fields); i += 2 {
+	turn, _ = strconv.ParseInt(string(fields[1]), 10, 64)
+	for i := 2; i+1 < len(fields); i += 2 {
 		p := Position{Topic: t}
 		p.Log, _ = strconv.ParseInt(string(fields[i]), 10, 64) // what cannot be read is 0: too much is offered
 		p.Seq, _ = strconv.ParseInt(string(fields[i+1]), 10, 64)
 		places = append(places, p)
 	}
-	return t, places
+	return t, turn, places
+}
+
+// Latest is what a connection was told last about being in topics. That
+// somebody came in may be told by one node and that they are out again by
+// another, and the two can arrive in the other order; the turn tells which one
+// holds. The zero value is ready for use.
+type Latest struct {
+	mu    sync.Mutex
+	turns map[Topic]int64 // guarded by mu
+}
+
+// Do runs fn unless a later turn of t was done before. One fn runs at a time.
+func (l *Latest) Do(t Topic, turn int64, fn func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if turn <= l.turns[t] {
+		return
+	}
+	if l.turns == nil {
+		l.turns = map[Topic]int64{}
+	}
+	l.turns[t] = turn
+	fn()
+}
+
+// Reset forgets everything: the connection is somebody else's now.
+func (l *Latest) Reset() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.turns = nil
 }
 
 // Enter is Join for somebody who has just become a member: s is offered what

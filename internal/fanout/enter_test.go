@@ -50,8 +50,8 @@ func TestEnter(t *testing.T) {
 		for range rapid.IntRange(0, 4).Draw(t, "in between") {
 			say(others && rapid.Bool().Draw(t, "arrives"))
 		}
-		join := fanout.NewJoin(topic, []fanout.Position{{Log: 1, Seq: places[1]}, {Log: 2, Seq: places[2]}})
-		to, at := join.Joining()
+		join := fanout.NewJoin(topic, 1, []fanout.Position{{Log: 1, Seq: places[1]}, {Log: 2, Seq: places[2]}})
+		to, _, at := join.Joining()
 		if to != topic {
 			t.Fatalf("an event to join %s says %s", topic, to)
 		}
@@ -94,11 +94,36 @@ func TestEnterAndLeave(t *testing.T) {
 
 // Ensure that a join without places names its topic alone.
 func TestJoinWithoutPlaces(t *testing.T) {
-	to, places := fanout.NewJoin(fanout.Group(7), nil).Joining()
-	if to != fanout.Group(7) || len(places) != 0 {
-		t.Errorf("%s %v", to, places)
+	to, turn, places := fanout.NewJoin(fanout.Group(7), 5, nil).Joining()
+	if to != fanout.Group(7) || turn != 5 || len(places) != 0 {
+		t.Errorf("%s %d %v", to, turn, places)
 	}
-	if to, places = (&fanout.Event{}).Joining(); to != "" || !slices.Equal(places, nil) {
-		t.Errorf("nothing: %q %v", to, places)
+	if to, turn, places = (&fanout.Event{}).Joining(); to != "" || turn != 0 || !slices.Equal(places, nil) {
+		t.Errorf("nothing: %q %d %v", to, turn, places)
+	}
+}
+
+// Ensure that of two words on a topic the later one holds, in whatever order
+// they come, and that topics and users of a connection are told apart.
+func TestLatest(t *testing.T) {
+	var l fanout.Latest
+	a, b := fanout.Group(1), fanout.Group(2)
+	in := map[fanout.Topic]bool{}
+	say := func(to fanout.Topic, turn int64, member bool) { l.Do(to, turn, func() { in[to] = member }) }
+	say(a, 6, false)
+	say(a, 5, true)
+	say(b, 5, true)
+	if in[a] || !in[b] {
+		t.Errorf("it is in %v", in)
+	}
+	say(a, 7, true)
+	say(a, 7, false) // the same again, by another way
+	if !in[a] {
+		t.Error("a later turn did not count")
+	}
+	l.Reset()
+	say(a, 1, false)
+	if in[a] {
+		t.Error("after Reset an earlier turn did not count")
 	}
 }

@@ -40,19 +40,20 @@ type Conn struct {
 	ousted  atomic.Pointer[session.Session] // who was told of a kick: once, whoever says so
 
 	mu       sync.Mutex
-	out      []outgoing // guarded by mu
-	outBytes int        // guarded by mu
-	events   uint64     // guarded by mu: events queued so far
-	writing  bool       // guarded by mu: a writer is running
-	closed   bool       // guarded by mu
-	closing  bool       // guarded by mu: close when nothing is in flight any more
-	inflight int        // guarded by mu
-	held     int        // guarded by mu: commands that wait for news
-	stream   *stream    // guarded by mu: events of live rooms; nil until there was one
-	back     *hold      // guarded by mu: what waits for the list of a device that came back
-	ordered  []request  // guarded by mu: waiting for the ordered runner
-	running  bool       // guarded by mu: the ordered runner is running
-	room     *sync.Cond // on mu: inflight fell
+	out      []outgoing    // guarded by mu
+	outBytes int           // guarded by mu
+	events   uint64        // guarded by mu: events queued so far
+	writing  bool          // guarded by mu: a writer is running
+	closed   bool          // guarded by mu
+	closing  bool          // guarded by mu: close when nothing is in flight any more
+	inflight int           // guarded by mu
+	held     int           // guarded by mu: commands that wait for news
+	stream   *stream       // guarded by mu: events of live rooms; nil until there was one
+	back     *hold         // guarded by mu: what waits for the list of a device that came back
+	ordered  []request     // guarded by mu: waiting for the ordered runner
+	running  bool          // guarded by mu: the ordered runner is running
+	room     *sync.Cond    // on mu: inflight fell
+	latest   fanout.Latest // about the topics of groups
 	topics   map[fanout.Topic]struct{}
 	timed    bool // a write deadline is set; used by the writer only
 	warned   bool // the end of the ticket was announced; used by the watch only
@@ -142,6 +143,7 @@ func (c *Conn) detach(ended bool) {
 	for t := range topics {
 		c.server.hub.Leave(t, c)
 	}
+	c.latest.Reset()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if old := c.session.Swap(nil); old != nil {
@@ -225,10 +227,11 @@ func (c *Conn) Offer(e *fanout.Event) {
 	case fanout.Resync:
 		c.resync()
 	case fanout.Join:
-		c.enter(e.Joining())
+		t, turn, places := e.Joining()
+		c.latest.Do(t, turn, func() { c.enter(t, places) })
 	case fanout.Leave:
-		t, _ := e.Joining()
-		c.Leave(t)
+		t, turn, _ := e.Joining()
+		c.latest.Do(t, turn, func() { c.Leave(t) })
 	}
 }
 

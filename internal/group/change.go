@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"strings"
 
@@ -26,24 +27,44 @@ type outbox struct {
 	tips    []Tip
 	events  []any // MsgBody of Event 6 tips for everybody
 	gone    []int64
+	// destroyed is set when the group is no more: nobody listens to it any
+	// longer. It lists who came in a moment ago, and may not listen to it yet.
+	destroyed *[]int64
 }
 
 // change runs fn in a transaction that holds the group's row, so that changes
 // of one group happen one after the other, and then tells what fn put into the
-// outbox. fn gets the group as it is now and may change that copy.
+// outbox. fn gets the group as it is now and may change that copy. It returns
+// when the tips are stored.
 func (s *Service) change(ctx context.Context, call *command.Call, groupID string, fn func(tx *sql.Tx, g *Info, out *outbox) error) (*Info, error) {
 	if !plausibleID(groupID) {
 		return nil, errBadID
 	}
-	return s.changeBy(ctx, call, `g.app = $1 AND g.group_id = $2`, []any{call.App.SDKAppID, groupID}, fn)
+	end, err := s.turns.take(ctx, call.App.SDKAppID, groupID)
+	if err != nil {
+		return nil, err
+	}
+	g, tips, err := s.changeInTurn(ctx, call, groupID, fn)
+	end()
+	if err != nil {
+		return nil, err
+	}
+	for _, stored := range tips {
+		if err := <-stored; err != nil {
+			s.Log.Error("a group tip was not stored", "group", g.GID, "request", call.RequestID, "err", err)
+		}
+	}
+	return g, nil
 }
 
-func (s *Service) changeBy(ctx context.Context, call *command.Call, where string, args []any, fn func(tx *sql.Tx, g *Info, out *outbox) error) (*Info, error) {
+// changeInTurn also returns what tells when each tip is stored.
+func (s *Service) changeInTurn(ctx context.Context, call *command.Call, groupID string, fn func(tx *sql.Tx, g *Info, out *outbox) error) (*Info, []<-chan error, error) {
 	var g *Info
 	var out *outbox
 	err := s.DB.Tx(ctx, func(tx *sql.Tx) error {
 		g, out = &Info{}, &outbox{}
-		err := scanInfo(tx.QueryRowContext(ctx, `SELECT `+infoColumns+` FROM groups g WHERE `+where+s.DB.ForUpdate(), args...).Scan, g)
+		err := scanInfo(tx.QueryRowContext(ctx, `SELECT `+infoColumns+` FROM groups g WHERE g.app = $1 AND g.group_id = $2`+s.DB.ForUpdate(),
+			call.App.SDKAppID, groupID).Scan, g)
 		if errors.Is(err, sql.ErrNoRows) {
 			return errNoGroup
 		}
@@ -56,16 +77,16 @@ func (s *Service) changeBy(ctx context.Context, call *command.Call, where string
 		return s.keepNotices(ctx, tx, g, out.notices)
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	s.tell(ctx, call, g, out)
-	return g, nil
+	return g, s.tell(ctx, call, g, out), nil
 }
 
 // tell publishes what a committed change put into its outbox: first what makes
 // connections join or leave the group's topic, then the personal notices, then
-// what everybody sees (protocol 03 §7.3).
-func (s *Service) tell(ctx context.Context, call *command.Call, g *Info, out *outbox) {
+// what everybody sees (protocol 03 §7.3). It waits for nothing; what it returns
+// tells when each tip is stored.
+func (s *Service) tell(ctx context.Context, call *command.Call, g *Info, out *outbox) (tips []<-chan error) {
 	ctx = context.WithoutCancel(ctx) // committed: the rest is owed even to a caller who has gone
 	s.Groups.forget(g.GID, out.touched...)
 	for _, gid := range out.gone {
@@ -73,20 +94,14 @@ func (s *Service) tell(ctx context.Context, call *command.Call, g *Info, out *ou
 	}
 	topic := s.hubTopic(g)
 	if len(out.joined) > 0 {
-		join := fanout.NewJoin(topic, out.places)
-		for _, uid := range out.joined {
-			s.Hub.Publish(fanout.User(uid), join)
-		}
+		s.toEach(out.joined, fanout.NewJoin(topic, g.turn, out.places))
 	}
 	if len(out.left) > 0 {
-		leave := fanout.NewLeave(topic)
-		for _, uid := range out.left {
-			s.Hub.Publish(fanout.User(uid), leave)
-		}
+		s.toEach(out.left, fanout.NewLeave(topic, g.turn))
 	}
 	if g.Kind == LiveRoom {
 		s.tellRoom(ctx, call, g, out)
-		return
+		return nil
 	}
 	for i := range out.notices {
 		s.publishNotice(ctx, g, &out.notices[i], actorOf(call).device)
@@ -95,9 +110,23 @@ func (s *Service) tell(ctx context.Context, call *command.Call, g *Info, out *ou
 		s.everybody(g, s.eventItem(g, 6, 0, body))
 	}
 	for _, tip := range out.tips {
-		if _, err := s.Messages.AppendTip(ctx, tip); err != nil {
-			s.Log.Error("a group tip was not stored", "group", g.GID, "request", call.RequestID, "err", err)
-		}
+		tips = append(tips, s.Messages.AppendTip(ctx, tip))
+	}
+	if out.destroyed != nil {
+		leave := fanout.NewLeave(topic, lastTurn)
+		s.Hub.Publish(topic, leave)
+		s.toEach(*out.destroyed, leave)
+	}
+	return tips
+}
+
+// lastTurn is the turn in which everybody leaves a group that is no more.
+const lastTurn = math.MaxInt64
+
+// toEach hands an event to the devices of each account.
+func (s *Service) toEach(uids []int64, e *fanout.Event) {
+	for _, uid := range uids {
+		s.Hub.Publish(fanout.User(uid), e)
 	}
 }
 

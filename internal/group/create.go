@@ -86,7 +86,7 @@ func (s *Service) found(ctx context.Context, call *command.Call, req *createRequ
 	if err != nil {
 		return nil, err
 	}
-	s.tell(ctx, call, g, out)
+	s.tell(ctx, call, g, out) // no tips (protocol 03 §5.1)
 	ans := &createAnswer{GroupId: g.ID, Type: g.Kind.String(), OverJoinedGroupLimit_Account: over}
 	if g.Kind == LiveRoom {
 		ans.HugeGroupFlag = 1

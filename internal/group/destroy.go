@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	"imserver/internal/command"
-	"imserver/internal/fanout"
 	"imserver/internal/store"
 )
 
@@ -36,7 +35,9 @@ func (s *Service) destroy(ctx context.Context, call *command.Call, req *groupReq
 		n := dismissed
 		s.prepare(g, &n)
 		if g.Kind != LiveRoom {
-			out.notices = []notice{n}
+			if err := s.lastWord(ctx, tx, g, out, n); err != nil {
+				return err
+			}
 		}
 		if g.MemberNum <= noticeLimit {
 			if _, err := tx.ExecContext(ctx, `INSERT INTO group_notices (uid, seq, random, gid, created_at, item)
@@ -52,11 +53,34 @@ func (s *Service) destroy(ctx context.Context, call *command.Call, req *groupReq
 	}
 	if g.Kind == LiveRoom && s.Rooms != nil {
 		s.Rooms.Closed(ctx, g, marshal(dismissed.body))
-		return command.Empty{}, nil
 	}
-	topic := s.hubTopic(g)
-	s.Hub.Publish(topic, fanout.NewLeave(topic))
 	return command.Empty{}, nil
+}
+
+// Who came in less than freshFor seconds ago may not listen to the group yet,
+// if another node let them in. maxFresh bounds them: an event lists no more.
+const (
+	freshFor = 10
+	maxFresh = 1000
+)
+
+// lastWord puts the notice of the dismissal into the outbox, once for everybody
+// who listens to the group and by itself for who has just come in.
+func (s *Service) lastWord(ctx context.Context, tx *sql.Tx, g *Info, out *outbox, n notice) error {
+	fresh, err := store.Collect(ctx, tx, func(rows *sql.Rows, uid *int64) error { return rows.Scan(uid) },
+		`SELECT uid FROM group_members WHERE gid = $1 AND joined_at > $2 LIMIT $3`, g.GID, s.Now().Unix()-freshFor, maxFresh)
+	if err != nil {
+		return fmt.Errorf("group: destroy: %w", err)
+	}
+	out.destroyed = &fresh
+	all := n
+	all.not = fresh
+	out.notices = append(out.notices, all)
+	if len(fresh) > 0 {
+		n.to = fresh
+		out.notices = append(out.notices, n)
+	}
+	return nil
 }
 
 // erase removes the group's rows and those of its topics. Its log is dropped

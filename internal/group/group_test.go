@@ -24,14 +24,16 @@ type memoryLog struct {
 	dropped [][2]int64
 }
 
-func (l *memoryLog) AppendTip(_ context.Context, tip group.Tip) (int64, error) {
+func (l *memoryLog) AppendTip(_ context.Context, tip group.Tip) <-chan error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.heads[tip.Group.GID]++
 	l.tips = append(l.tips, tip)
 	item, _ := json.Marshal(map[string]any{"Event": 4, "GroupTips": []any{map[string]any{"MsgSeq": l.heads[tip.Group.GID], "MsgBody": tip.Body}}})
 	l.hub.Publish(fanout.Group(tip.Group.HubID()), &fanout.Event{Item: item, Not: tip.Exclude})
-	return l.heads[tip.Group.GID], nil
+	stored := make(chan error, 1)
+	stored <- nil
+	return stored
 }
 
 func (l *memoryLog) Heads(_ context.Context, logs []int64) (map[int64]group.Head, error) {

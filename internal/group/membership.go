@@ -140,10 +140,12 @@ func (s *Service) enter(ctx context.Context, tx *sql.Tx, g *Info, people []newco
 	return added, s.resize(ctx, tx, g, len(added))
 }
 
-// resize changes the member number, in the row and in g.
+// resize changes the member number, in the row and in g, and takes the turn of
+// the change.
 func (s *Service) resize(ctx context.Context, tx *sql.Tx, g *Info, by int) error {
 	g.MemberNum += by
-	if _, err := tx.ExecContext(ctx, `UPDATE groups SET member_num = member_num + $1 WHERE gid = $2`, by, g.GID); err != nil {
+	if err := tx.QueryRowContext(ctx, `UPDATE groups SET member_num = member_num + $1, member_seq = member_seq + 1 WHERE gid = $2 RETURNING member_seq`,
+		by, g.GID).Scan(&g.turn); err != nil {
 		return fmt.Errorf("group: member number: %w", err)
 	}
 	return nil

@@ -172,6 +172,8 @@ type Info struct {
 	InfoSeq      int64
 	InfoTime     int64 // unix s of the last change of the profile
 	CreatedAt    int64 // unix s
+
+	turn int64 // of the last change of members; set by that change alone
 }
 
 const topicMark = "@TOPIC#_"

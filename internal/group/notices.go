@@ -50,6 +50,7 @@ type noticeBody struct {
 // the group when to is nil.
 type notice struct {
 	to   []int64
+	not  []int64 // of everybody: those left out
 	body noticeBody
 	// keep stores it for receivers who are away.
 	keep bool
@@ -111,12 +112,11 @@ func (s *Service) publishNotice(ctx context.Context, g *Info, n *notice, device 
 		e.Except = device
 	}
 	if n.to == nil {
+		e.Not = n.not
 		s.Hub.Publish(s.hubTopic(g), e)
 		return
 	}
-	for _, uid := range n.to {
-		s.Hub.Publish(fanout.User(uid), e)
-	}
+	s.toEach(n.to, e)
 }
 
 // missedLimit bounds the notices of one openim.getmsg answer.

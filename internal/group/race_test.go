@@ -1,301 +1,320 @@
 package group_test
 
 import (
+	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"pgregory.net/rapid"
 
+	"imserver/internal/annotation"
 	"imserver/internal/apptest"
+	"imserver/internal/config"
+	"imserver/internal/fanout"
 	"imserver/internal/group"
-	"imserver/internal/store"
+	"imserver/internal/grouplog"
 	"imserver/internal/store/storetest"
 )
 
-// model is what a public group must be like after a series of commands.
-type model struct {
-	gone    bool
-	roles   map[string]group.Role
-	asking  map[string]bool
-	counter int64
-	attrSeq int64
+// raceNode is a node with groups and their logs; each user has a device there.
+type raceNode struct {
+	*apptest.App
+	dir   *group.Directory
+	users [4]*apptest.User
 }
 
-// may follows protocol 03 §2.1, written down once more, for a public group.
-func (m *model) owner() string {
-	for id, r := range m.roles {
-		if r == group.Owner {
-			return id
-		}
+func newRaceNode(t *testing.T, a *apptest.App, alone bool) *raceNode {
+	t.Helper()
+	n := &raceNode{App: a, dir: group.NewDirectory(a.DB, a.Hub)}
+	log, err := grouplog.NewService(t.Context(), grouplog.Options{DB: a.DB, Accounts: a.Accounts, Groups: n.dir, Hub: a.Hub,
+		Annotations: annotation.New(a.DB, a.Now), Now: a.Now, Log: a.Log, Metrics: prometheus.NewRegistry(),
+		Apps: func(uint32) *config.App { return a.App }})
+	if err != nil {
+		t.Fatal(err)
 	}
-	return ""
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := log.Stop(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	if !alone {
+		fanout.NewOrder(a.Hub, log.Filler(), 200*time.Millisecond, a.Log)
+	}
+	group.NewService(group.Options{DB: a.DB, Accounts: a.Accounts, Groups: n.dir, Hub: a.Hub, Messages: log, Now: a.Now, Log: a.Log}).Register(a.Table)
+	for i, name := range raceUsers {
+		n.users[i] = a.User(t, name)
+	}
+	if err := a.Hub.Settle(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
-// A public group behaves like the model whatever is asked of it, in order.
-func TestAgainstModel(t *testing.T) {
-	storetest.Open(t, func(t *testing.T, db *store.DB) {
-		w := newWorld(t, db)
-		names := []string{"ann", "ben", "cid", "dan"}
-		users := map[string]*apptest.User{}
-		for _, n := range names {
-			users[n] = w.User(t, n)
-		}
-		rapid.Check(t, func(r *rapid.T) {
-			id := w.group(t, "Public", users["ann"])
-			auth := map[string]string{}
-			m := &model{roles: map[string]group.Role{"ann": group.Owner}, asking: map[string]bool{}}
-			for range rapid.IntRange(1, 25).Draw(r, "steps") {
-				m.step(t, r, w, users, names, id, auth)
-			}
-			m.compare(t, r, w, users, id)
-		})
+// raceFor bounds a test of races.
+const raceFor = 6 * time.Second
+
+// Ensure that whatever members and strangers do to one group at the same time,
+// on one node or on two, comes out as if it had been done in some order: the
+// answers, the rows, what every node knows, who hears of the group, and the
+// tips, notices and events that every device gets.
+func TestRaces(t *testing.T) {
+	t.Run("one node, sqlite", func(t *testing.T) {
+		race(t, newRaceNode(t, apptest.New(t, storetest.SQLite(t)), true))
+	})
+	t.Run("two nodes, postgres", func(t *testing.T) {
+		apps := apptest.Cluster(t, storetest.Postgres(t), 2)
+		race(t, newRaceNode(t, apps[0], false), newRaceNode(t, apps[1], false))
 	})
 }
 
-func (m *model) step(t *testing.T, r *rapid.T, w *world, users map[string]*apptest.User, names []string, id string, auth map[string]string) {
-	by := rapid.SampledFrom(names).Draw(r, "by")
-	on := rapid.SampledFrom(names).Draw(r, "on")
-	role, target := m.roles[by], m.roles[on]
-	call := func(command, fields string, want int) {
-		a := users[by].Call(t, "group_open_http_svc."+command, fmt.Sprintf(`{"GroupId":%q%s}`, id, fields))
-		if m.gone {
-			want = 10010
+func race(t *testing.T, nodes ...*raceNode) {
+	end := time.Now().Add(raceFor)
+	number := int64(0)
+	rapid.Check(t, func(rt *rapid.T) {
+		if time.Now().After(end) {
+			return
 		}
-		if a.Code != want {
-			r.Fatalf("%s by %s(%d) on %s(%d): %d, want %d: %s; %+v", command, by, role, on, target, a.Code, want, a.Text, m)
+		r := newRun(t, rt, nodes, &number)
+		for range rapid.IntRange(2, 6).Draw(rt, "moments") {
+			r.moment()
+		}
+	})
+}
+
+// run is the life of one group.
+type run struct {
+	t      *testing.T
+	rt     *rapid.T
+	nodes  []*raceNode
+	number *int64
+	id     string
+	gid    int64
+	state  state
+	auth   [4]string // of the open applications
+	seq    int64     // of the log, as far as it was compared
+	// late is what a device that was in and out in one moment may still get.
+	late map[*apptest.User][]string
+}
+
+func newRun(t *testing.T, rt *rapid.T, nodes []*raceNode, number *int64) *run {
+	r := &run{t: t, rt: rt, nodes: nodes, number: number, late: map[*apptest.User][]string{}}
+	r.state.kind = rapid.SampledFrom([]string{"Public", "ChatRoom", "Private"}).Draw(rt, "kind")
+	r.state.roles = [4]group.Role{group.Owner, group.Ordinary, group.Nobody, group.Nobody}
+	list := `{"Member_Account":"ben"}`
+	if !r.state.work() {
+		r.state.roles[1], list = group.Admin, `{"Member_Account":"ben","Role":"Admin"}`
+	}
+	if rapid.Bool().Draw(rt, "cid") {
+		r.state.roles[2], list = group.Ordinary, list+`,{"Member_Account":"cid"}`
+	}
+	for _, n := range nodes {
+		for _, u := range n.users {
+			u.Events() // of a run that failed
 		}
 	}
-	what := rapid.SampledFrom([]string{"apply", "agree", "reject", "add", "kick", "quit", "admin", "member", "owner", "count", "attr", "destroy"}).Draw(r, "what")
-	if what == "destroy" && rapid.IntRange(0, 3).Draw(r, "really") > 0 {
-		return
+	a := nodes[0].users[0].Call(t, "group_open_http_svc.create_group", fmt.Sprintf(`{"Type":%q,"Name":"0","MemberList":[%s]}`, r.state.kind, list)).Want(t, 0)
+	r.id = a.Fields["GroupId"].(string)
+	g, err := nodes[0].dir.Group(t.Context(), nodes[0].SDKAppID, r.id)
+	if err != nil {
+		t.Fatal(err)
 	}
-	staff := role >= group.Admin
-	refusal := func(allowed bool) int {
-		if allowed {
-			return 0
-		}
-		return 10007
-	}
-	switch what {
-	case "apply":
-		want := 0
-		if role != group.Nobody {
-			want = 10013
-		}
-		call("apply_join_group", "", want)
-		if !m.gone && want == 0 {
-			m.asking[by] = true
-			auth[by] = between(t, eventOf(users[m.owner()].Events(), `"ReportType":1,`, `"Operator_Account":"`+by+`"`), `"Authentication":"`, `"`)
-		}
-	case "agree", "reject":
-		want, verdict := refusal(staff), map[string]string{"agree": "Agree", "reject": "Reject"}[what]
-		if want == 0 && !m.asking[on] {
-			want = 10024
-		}
-		call("handle_apply_join_group", fmt.Sprintf(`,"Applicant_Account":%q,"HandleMsg":%q,"Authentication":%q`, on, verdict, auth[on]), want)
-		if !m.gone && want == 0 {
-			delete(m.asking, on)
-			if what == "agree" {
-				m.roles[on] = group.Ordinary
+	r.gid = g.GID
+	r.converge("the nodes after the creation")
+	for _, n := range nodes {
+		for i, u := range n.users {
+			want := 1 // notice 7, or 6 at the creator's other devices
+			if r.state.roles[i] == group.Nobody || i == 0 && n == nodes[0] {
+				want = 0
 			}
+			r.wait("the notices of the creation", func() error { return countIs(u, want) })
+			u.Events()
 		}
-	case "add":
-		want := refusal(staff)
-		call("add_group_member", fmt.Sprintf(`,"MemberList":[{"Member_Account":%q}]`, on), want)
-		if !m.gone && want == 0 && target == group.Nobody {
-			m.roles[on] = group.Ordinary
-			delete(m.asking, on)
-		}
-	case "kick":
-		allowed := staff && (target == group.Nobody || by != on && (role == group.Owner || target == group.Ordinary))
-		call("delete_group_member", fmt.Sprintf(`,"MemberToDel_Account":[%q]`, on), refusal(allowed))
-		if allowed && !m.gone {
-			delete(m.roles, on)
-		}
-	case "quit":
-		want := refusal(role != group.Nobody)
-		if role == group.Owner {
-			want = 10009
-		}
-		call("quit_group", "", want)
-		if want == 0 && !m.gone {
-			delete(m.roles, by)
-		}
-	case "admin", "member":
-		allowed := role == group.Owner && by != on && target != group.Nobody
-		to, name := group.Admin, "Admin"
-		if what == "member" {
-			to, name = group.Ordinary, "Member"
-		}
-		call("modify_group_member_info", fmt.Sprintf(`,"Member_Account":%q,"Role":%q`, on, name), refusal(allowed))
-		if allowed && !m.gone {
-			m.roles[on] = to
-		}
-	case "owner":
-		want := refusal(role == group.Owner && target != group.Nobody)
-		if role == group.Owner && by == on {
-			want = 10004
-		}
-		call("change_group_owner", fmt.Sprintf(`,"NewOwner_Account":%q`, on), want)
-		if want == 0 && !m.gone {
-			m.roles[by], m.roles[on] = group.Ordinary, group.Owner
-		}
-	case "count":
-		call("update_group_counter", `,"Mode":"Increase","GroupCounter":[{"Key":"n","Value":3}]`, refusal(role != group.Nobody))
-		if role != group.Nobody && !m.gone {
-			m.counter += 3
-		}
-	case "attr":
-		call("set_group_attr", fmt.Sprintf(`,"GroupAttr":[{"key":"a","value":"v"}],"AttrMainSeq":%d,"AttrControl":["RaceConflict"]`, m.attrSeq), refusal(role != group.Nobody))
-		if role != group.Nobody && !m.gone {
-			m.attrSeq++
-		}
-	case "destroy":
-		allowed := role == group.Owner
-		call("destroy_group", "", refusal(allowed))
-		m.gone = m.gone || allowed
 	}
+	return r
 }
 
-// compare reads the group and every member as the commands show them.
-func (m *model) compare(t *testing.T, r *rapid.T, w *world, users map[string]*apptest.User, id string) {
-	if m.gone {
-		if a := w.Post(t, "group_open_http_svc.get_role_in_group", fmt.Sprintf(`{"GroupId":%q,"User_Account":["ann"]}`, id)); a.Code != 10010 {
-			r.Fatalf("a destroyed group: %s", a.Text)
-		}
-		return
+func countIs(u *apptest.User, want int) error {
+	if got := len(u.Peek()); got != want {
+		return fmt.Errorf("%s has %d events, want %d", u.UserID, got, want)
 	}
-	a := w.Post(t, "group_open_http_svc.get_group_info", fmt.Sprintf(`{"GroupIdList":[%q]}`, id)).Want(t, 0)
-	info := a.Fields["GroupInfo"].([]any)[0].(map[string]any)
-	if int(info["MemberNum"].(float64)) != len(m.roles) || info["Owner_Account"] != m.owner() || len(info["MemberList"].([]any)) != len(m.roles) {
-		r.Fatalf("%s; want %+v", a.Text, m)
-	}
-	for _, x := range info["MemberList"].([]any) {
-		member := x.(map[string]any)
-		name := member["Member_Account"].(string)
-		if member["Role"] != m.roles[name].String() {
-			r.Fatalf("%s is %v, want %v", name, member["Role"], m.roles[name])
-		}
-		cached, err := w.dir.Member(t.Context(), gid(t, w, id), users[name].UID)
-		if err != nil || cached.Role != m.roles[name] {
-			r.Fatalf("cached %+v, %v; want %v", cached, err, m.roles[name])
-		}
-	}
-	owner := users[m.owner()]
-	if m.counter > 0 {
-		owner.Call(t, "group_open_http_svc.get_group_counter", fmt.Sprintf(`{"GroupId":%q}`, id)).Want(t, 0).Has(t, fmt.Sprintf(`{"Key":"n","Value":%d}`, m.counter))
-	}
-	owner.Call(t, "group_open_http_svc.get_group_attr", fmt.Sprintf(`{"GroupId":%q}`, id)).Want(t, 0).Has(t, fmt.Sprintf(`"AttrMainSeq":%d`, m.attrSeq))
+	return nil
 }
 
-// at runs all at the same time and returns their codes.
-func at(calls ...func() int) []int {
-	codes := make([]int, len(calls))
+// themes are what has to be tried against each other; "" is anything.
+var themes = [][]string{
+	{"apply", "destroy"}, {"apply", "agree", "agree"}, {"agree", "reject"}, {"admin", "mute"}, {"member", "mute", "unmute"},
+	{"owner", "quit"}, {"quit", "kick"}, {"owner", "kick"}, {"kick", "kick"}, {"add", "kick"}, {"add", "add", "apply"}, {"apply", "kick"},
+	{"count", "count", "count", "kick"}, {"apply", "agree", "reject"}, {"owner", "kick", "quit"}, {"owner", "admin"}, {"set", "change", "clear"}, {"change", "change", "drop"}, {"rename", "rename"}, {"add", "destroy"},
+	{"add"}, {"admin"}, {"", "", ""},
+}
+
+var everything = []string{"apply", "agree", "reject", "add", "kick", "quit", "admin", "member", "mute", "unmute", "owner", "rename", "count", "set", "change", "drop", "clear"}
+
+// moment has something happen that is worth a race.
+func (r *run) moment() {
+	theme := rapid.SampledFrom(themes).Draw(r.rt, "theme")
+	on := r.target(theme[0])
+	if slices.Contains(theme, "agree") && r.state.asking[on] == none {
+		r.together(r.draw("apply", on)) // something to answer
+	}
+	deeds := make([]deed, len(theme))
+	for i, what := range theme {
+		deeds[i] = r.draw(what, on)
+	}
+	r.together(deeds...)
+}
+
+// together does some deeds at once and compares what has become of the group.
+func (r *run) together(deeds ...deed) {
+	answers := make([]string, len(deeds))
 	var wg sync.WaitGroup
-	for i, c := range calls {
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
-			codes[i] = c()
-		}()
+	for i, d := range deeds {
+		wg.Go(func() { answers[i] = r.call(d) })
 	}
 	wg.Wait()
-	return codes
+	seen := r.observe()
+	said := r.said()
+	var fit []history
+	all := histories(r.state, deeds, answers)
+	for _, h := range all {
+		if h.after == seen && r.same(h.tips, said) {
+			fit = append(fit, h)
+		}
+	}
+	if len(fit) == 0 {
+		r.rt.Fatalf("no order explains it:\nbefore  %+v\ndeeds   %+v\nanswers %q\nafter   %+v\ntips    %q\norders with these answers: %+v", r.state, deeds, answers, seen, said, all)
+	}
+	stayed := stayed(r.state, seen, fit)
+	r.state = seen
+	for i, a := range r.state.asking {
+		if a == newer {
+			r.state.asking[i] = known
+		}
+	}
+	r.converge(fmt.Sprintf("after %+v answered %q", deeds, answers))
+	r.told(deeds, fit, stayed)
 }
 
-// What happens at once comes out as if it had happened in some order: each
-// pair of racing commands has one loser, or none, and the rows agree.
-func TestRaces(t *testing.T) {
-	engines(t, func(t *testing.T, w *world) {
-		u := w.users(t, "ann", "ben", "cid", "dan")
-		ann, ben, cid, dan := u[0], u[1], u[2], u[3]
-		do := func(by *apptest.User, command, id, fields string) func() int {
-			return func() int {
-				return by.Call(t, "group_open_http_svc."+command, fmt.Sprintf(`{"GroupId":%q%s}`, id, fields)).Code
+// target draws whom it is about: mostly somebody with whom it can be done.
+func (r *run) target(what string) int {
+	var fit []int
+	for i, role := range r.state.roles {
+		switch what {
+		case "apply", "agree", "reject", "add":
+			if role == group.Nobody {
+				fit = append(fit, i)
+			}
+		case "kick", "admin", "mute", "owner", "quit":
+			if role == group.Ordinary {
+				fit = append(fit, i)
+			}
+		case "member":
+			if role == group.Admin {
+				fit = append(fit, i)
 			}
 		}
-		oneOf := func(what string, got []int, allowed ...[]int) {
-			t.Helper()
-			for _, a := range allowed {
-				if slices.Equal(got, a) {
-					return
-				}
-			}
-			t.Errorf("%s: %v, allowed %v", what, got, allowed)
-		}
-		for range 8 {
-			// Two admins answer one application: one of them does.
-			id := w.group(t, "Public", ann, ben)
-			do(ann, "modify_group_member_info", id, `,"Member_Account":"ben","Role":"Admin"`)()
-			ann.Events()
-			do(cid, "apply_join_group", id, ``)()
-			auth := between(t, eventOf(ann.Events(), `"ReportType":1,`), `"Authentication":"`, `"`)
-			yes := fmt.Sprintf(`,"Applicant_Account":"cid","HandleMsg":"Agree","Authentication":%q`, auth)
-			no := fmt.Sprintf(`,"Applicant_Account":"cid","HandleMsg":"Reject","Authentication":%q`, auth)
-			codes := at(do(ann, "handle_apply_join_group", id, yes), do(ben, "handle_apply_join_group", id, no))
-			oneOf("two answers", codes, []int{0, 10024}, []int{10024, 0})
-			_, err := w.dir.Member(t.Context(), gid(t, w, id), cid.UID)
-			if (err == nil) != (codes[0] == 0) {
-				t.Errorf("answers %v, then member: %v", codes, err)
-			}
-
-			// Role change against mute: an admin cannot be muted by the other admin.
-			do(ann, "add_group_member", id, `,"MemberList":[{"Member_Account":"dan"}]`)()
-			codes = at(do(ann, "modify_group_member_info", id, `,"Member_Account":"dan","Role":"Admin"`), do(ben, "modify_group_member_info", id, `,"Member_Account":"dan","ShutUpTime":60`))
-			oneOf("role and mute", codes, []int{0, 0}, []int{0, 10007})
-			m, err := w.dir.Member(t.Context(), gid(t, w, id), dan.UID)
-			if err != nil || m.Role != group.Admin || (m.MutedUntil > 0) != (codes[1] == 0) {
-				t.Errorf("role and mute %v: %+v, %v", codes, m, err)
-			}
-
-			// Quitting against giving the group away.
-			codes = at(do(ann, "change_group_owner", id, `,"NewOwner_Account":"ben"`), do(ben, "quit_group", id, ``))
-			oneOf("owner and quit", codes, []int{0, 10009}, []int{10007, 0})
-
-			// Joining against dismissal: in, told and out, or never in.
-			public := w.group(t, "Meeting", ann)
-			codes = at(do(ann, "destroy_group", public, ``), do(cid, "apply_join_group", public, ``))
-			oneOf("destroy and join", codes, []int{0, 0}, []int{0, 10010})
-			var rows int
-			if err := w.DB.Read.QueryRowContext(t.Context(), `SELECT count(*) FROM group_members m WHERE NOT EXISTS (SELECT 1 FROM groups g WHERE g.gid = m.gid)`).Scan(&rows); err != nil || rows != 0 {
-				t.Errorf("%d members of no group, %v", rows, err)
-			}
-		}
-	})
+	}
+	if len(fit) > 0 && rapid.IntRange(0, 4).Draw(r.rt, "fit") > 0 {
+		return rapid.SampledFrom(fit).Draw(r.rt, "on")
+	}
+	return rapid.IntRange(0, 3).Draw(r.rt, "on")
 }
 
-// Counters and attributes of many writers add up.
-func TestManyWriters(t *testing.T) {
-	engines(t, func(t *testing.T, w *world) {
-		u := w.users(t, "ann", "ben", "cid", "dan")
-		id := w.group(t, "Public", u[0], u[1:]...)
-		const each = 10
-		var calls []func() int
-		for _, by := range u {
-			calls = append(calls, func() int {
-				won := 0
-				for i := range each {
-					by.Call(t, "group_open_http_svc.update_group_counter", fmt.Sprintf(`{"GroupId":%q,"Mode":"Increase","GroupCounter":[{"Key":"n","Value":1}]}`, id)).Want(t, 0)
-					a := by.Call(t, "group_open_http_svc.modify_group_attr", fmt.Sprintf(`{"GroupId":%q,"GroupAttr":[{"key":"k","value":"v","seq":%d}],"AttrControl":["RaceConflict"]}`, id, i))
-					if a.Code == 0 {
-						won++
-					} else if a.Code != 10056 {
-						t.Errorf("attribute: %s", a.Text)
-					}
-				}
-				return won
-			})
+func (r *run) draw(what string, on int) deed {
+	d := deed{what: what, by: rapid.IntRange(0, 3).Draw(r.rt, "by"), on: on, node: rapid.IntRange(0, len(r.nodes)-1).Draw(r.rt, "node"), auth: r.auth[on], main: r.state.main}
+	if what == "" {
+		d.what, d.on = rapid.SampledFrom(everything).Draw(r.rt, "what"), rapid.IntRange(0, 3).Draw(r.rt, "on too")
+		d.auth = r.auth[d.on]
+	}
+	switch d.what { // mostly by those who may
+	case "apply", "quit":
+		d.by = d.on
+	default:
+		staff := r.state.staff()
+		if owner := slices.Index(r.state.roles[:], group.Owner); owner >= 0 { // twice: some things are the owner's alone
+			staff = append(staff, owner)
 		}
-		won := 0
-		for _, n := range at(calls...) {
-			won += n
+		if len(staff) > 0 && rapid.IntRange(0, 4).Draw(r.rt, "allowed") > 0 {
+			d.by = rapid.SampledFrom(staff).Draw(r.rt, "staff")
 		}
-		u[0].Call(t, "group_open_http_svc.get_group_counter", fmt.Sprintf(`{"GroupId":%q}`, id)).Want(t, 0).
-			Has(t, fmt.Sprintf(`{"Key":"n","Value":%d}`, each*len(u)), fmt.Sprintf(`"GroupCounterSeq":%d`, each*len(u)))
-		// Every write that was granted raised both sequences by exactly one.
-		u[0].Call(t, "group_open_http_svc.get_group_attr", fmt.Sprintf(`{"GroupId":%q}`, id)).Want(t, 0).
-			Has(t, fmt.Sprintf(`{"AttrMainSeq":%d`, won)[1:], fmt.Sprintf(`"seq":%d`, won))
-	})
+	}
+	for i, a := range r.state.attrs {
+		d.seqs[i] = a.seq
+	}
+	*r.number++
+	d.number = *r.number
+	return d
+}
+
+// command is the deed's command and the fields of its request.
+func (d deed) command() (command, fields string) {
+	on := raceUsers[d.on]
+	const control = `,"AttrControl":["RaceConflict"]`
+	switch d.what {
+	case "apply":
+		command = "apply_join_group"
+	case "agree":
+		command, fields = "handle_apply_join_group", fmt.Sprintf(`,"Applicant_Account":%q,"HandleMsg":"Agree","Authentication":%q`, on, d.auth)
+	case "reject":
+		command, fields = "handle_apply_join_group", fmt.Sprintf(`,"Applicant_Account":%q,"HandleMsg":"Reject","Authentication":%q`, on, d.auth)
+	case "add":
+		command, fields = "add_group_member", fmt.Sprintf(`,"MemberList":[{"Member_Account":%q}]`, on)
+	case "kick":
+		command, fields = "delete_group_member", fmt.Sprintf(`,"MemberToDel_Account":[%q]`, on)
+	case "quit":
+		command = "quit_group"
+	case "admin":
+		command, fields = "modify_group_member_info", fmt.Sprintf(`,"Member_Account":%q,"Role":"Admin"`, on)
+	case "member":
+		command, fields = "modify_group_member_info", fmt.Sprintf(`,"Member_Account":%q,"Role":"Member"`, on)
+	case "mute":
+		command, fields = "modify_group_member_info", fmt.Sprintf(`,"Member_Account":%q,"ShutUpTime":%d`, on, muteSeconds)
+	case "unmute":
+		command, fields = "modify_group_member_info", fmt.Sprintf(`,"Member_Account":%q,"ShutUpTime":0`, on)
+	case "owner":
+		command, fields = "change_group_owner", fmt.Sprintf(`,"NewOwner_Account":%q`, on)
+	case "rename":
+		command, fields = "modify_group_base_info", fmt.Sprintf(`,"Name":"%d"`, d.number)
+	case "destroy":
+		command = "destroy_group"
+	case "count":
+		command, fields = "update_group_counter", fmt.Sprintf(`,"Mode":"Increase","GroupCounter":[{"Key":"n","Value":%d}]`, d.number)
+	case "set":
+		command, fields = "set_group_attr", fmt.Sprintf(`,"GroupAttr":[{"key":"a","value":"%d"}],"AttrMainSeq":%d`, d.number, d.main)+control
+	case "change":
+		command, fields = "modify_group_attr", fmt.Sprintf(`,"GroupAttr":[{"key":"a","value":"%d","seq":%d},{"key":"b","value":"%d","seq":%d}]`, d.number, d.seqs[0], d.number, d.seqs[1])+control
+	case "drop":
+		command, fields = "delete_group_attr", fmt.Sprintf(`,"GroupAttr":[{"key":"a","seq":%d}]`, d.seqs[0])+control
+	case "clear":
+		command, fields = "clear_group_attr", fmt.Sprintf(`,"AttrMainSeq":%d`, d.main)+control
+	}
+	return command, fields
+}
+
+// call does the deed and returns the code and what the answer says.
+func (r *run) call(d deed) string {
+	command, fields := d.command()
+	a := r.nodes[d.node].users[d.by].Call(r.t, "group_open_http_svc."+command, fmt.Sprintf(`{"GroupId":%q%s}`, r.id, fields))
+	if a.Code != 0 {
+		return fmt.Sprint(a.Code)
+	}
+	switch d.what {
+	case "count":
+		var ans struct {
+			GroupCounter    []struct{ Value int64 }
+			GroupCounterSeq int64
+		}
+		_ = json.Unmarshal([]byte(a.Text), &ans)
+		return fmt.Sprintf("0 %d at %d", ans.GroupCounter[0].Value, ans.GroupCounterSeq)
+	case "set", "change", "drop", "clear":
+		return fmt.Sprintf("0 %v", a.Fields["AttrMainSeq"])
+	}
+	return "0"
 }

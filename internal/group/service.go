@@ -17,9 +17,10 @@ import (
 
 // Log is what the groups need of their message logs.
 type Log interface {
-	// AppendTip stores a tip as the next message of its group's log and
-	// publishes it in order. It returns when it is stored.
-	AppendTip(ctx context.Context, tip Tip) (seq int64, err error)
+	// AppendTip takes a tip to be stored as the next message of its group's
+	// log, after those taken before, and published in order. It does not wait:
+	// what it returns tells once whether the tip was stored.
+	AppendTip(ctx context.Context, tip Tip) <-chan error
 	// Heads returns the newest state of those logs that have anything, with
 	// one query.
 	Heads(ctx context.Context, logs []int64) (map[int64]Head, error)
@@ -59,6 +60,7 @@ type Options struct {
 // Service does the group commands.
 type Service struct {
 	Options
+	turns       turns
 	memberships *store.Lookup[int64]       // the gids of an account's groups
 	online      *expirable.LRU[int64, int] // how many members are online, by gid
 	// What many ask for at once when they log in: the groups in the list of

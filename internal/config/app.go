@@ -157,10 +157,11 @@ type Groups struct {
 	Community GroupType `koanf:"community"`
 	LiveRoom  GroupType `koanf:"live_room"`
 
-	// Created and Joined bound the groups of one user, and LiveRooms the live rooms of the app; 0 is no limit
-	// (10037, 10036).
+	// Created and Joined bound the groups of one user, Total the groups of the app, and LiveRooms its live rooms; 0 is
+	// no limit (10037, 10058, 10036).
 	Created   int `koanf:"created"`
 	Joined    int `koanf:"joined"`
+	Total     int `koanf:"total"`
 	LiveRooms int `koanf:"live_rooms"`
 
 	// ReceiptMembers is the largest group that has read receipts (10060).
@@ -168,6 +169,10 @@ type Groups struct {
 
 	// TopicsPerCommunity bounds the topics of a community (protocol 03 §16).
 	TopicsPerCommunity int `koanf:"topics_per_community"`
+
+	// AttributeRate is how often a second the attributes of a group may be written, by all together; 0 is no limit
+	// (10049, protocol 03 §16).
+	AttributeRate int `koanf:"attribute_rate"`
 }
 
 // GroupType is what can be set for one type of group.
@@ -287,7 +292,7 @@ func defaultSettings() Settings {
 		Relations:           Relations{Friends: 3000, Blocklist: 1000, Applications: 100, FriendLists: 32},
 		Groups: Groups{
 			Work: work, Public: public, Meeting: meeting, Community: community, LiveRoom: liveRoom,
-			Joined: 3000, ReceiptMembers: 200, TopicsPerCommunity: 200,
+			Joined: 3000, ReceiptMembers: 200, TopicsPerCommunity: 200, AttributeRate: 5,
 		},
 		LiveRooms: LiveRooms{
 			Delivery: DeliverByWebSocket, History: 20, RingEvents: 1000, RingAge: time.Minute,

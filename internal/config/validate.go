@@ -221,9 +221,11 @@ func (v *checker) groups(g *Groups) {
 	v.between("groups.live_room.members", g.LiveRoom.Members, 0, many)
 	v.between("groups.created", g.Created, 0, many)
 	v.between("groups.joined", g.Joined, 0, many)
+	v.between("groups.total", g.Total, 0, many)
 	v.between("groups.live_rooms", g.LiveRooms, 0, many)
 	v.between("groups.receipt_members", g.ReceiptMembers, 0, 10_000)
 	v.between("groups.topics_per_community", g.TopicsPerCommunity, 0, 10_000)
+	v.between("groups.attribute_rate", g.AttributeRate, 0, many)
 }
 
 func (v *checker) liveRooms(l LiveRooms) {

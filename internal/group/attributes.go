@@ -154,27 +154,51 @@ func (s *Service) writeAttributes(ctx context.Context, call *command.Call, req *
 			return err
 		}
 		main++
-		if _, err := tx.ExecContext(ctx, `UPDATE groups SET attr_seq = $2 WHERE gid = $1`, g.GID, main); err != nil {
-			return fmt.Errorf("group: attributes: %w", err)
+		if err := s.countWrite(ctx, tx, g.GID, main, call.App.Groups.AttributeRate); err != nil {
+			return err
 		}
 		ans.AttrMainSeq, ans.GroupAttr = main, []attrSeq{}
-		push := attrPush{OpType: tipProfile, Operator_Account: act.id}
-		o := &push.MsgGroupNewInfo.GroupAttrOption
-		*o = attrOption{GroupAttrSeq: main, OpType: op, PushChangedAttrValFlag: 1, BytesChangedKeys: []string{}, GroupAttrInfo: []attrPushed{}}
-		for _, a := range changed {
-			if op != attrDelete {
+		if op != attrDelete {
+			for _, a := range changed {
 				ans.GroupAttr = append(ans.GroupAttr, attrSeq{a.name, a.seq})
 			}
-			o.BytesChangedKeys = append(o.BytesChangedKeys, a.name)
-			o.GroupAttrInfo = append(o.GroupAttrInfo, attrPushed{a.name, a.value, a.seq})
 		}
-		out.events = append(out.events, push)
+		out.events = append(out.events, pushOf(act, op, main, changed))
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
 	return ans, nil
+}
+
+// countWrite stores the main sequence after a write; 10049 when limit writes
+// were made in this second already (protocol 03 §16). Whichever node writes
+// holds the group's row, so together they make no more.
+func (s *Service) countWrite(ctx context.Context, tx *sql.Tx, gid, main int64, limit int) error {
+	var writes int
+	// A node whose clock is behind counts to the second of the others.
+	err := tx.QueryRowContext(ctx, `UPDATE groups SET attr_seq = $2, attr_writes = CASE WHEN attr_at >= $3 THEN attr_writes + 1 ELSE 1 END,
+		attr_at = CASE WHEN attr_at >= $3 THEN attr_at ELSE $3 END WHERE gid = $1 RETURNING attr_writes`, gid, main, s.Now().Unix()).Scan(&writes)
+	if err != nil {
+		return fmt.Errorf("group: attributes: %w", err)
+	}
+	if limit > 0 && writes > limit {
+		return command.Errf(CodeAttrRate, "the attributes of a group are written at most %d times a second", limit)
+	}
+	return nil
+}
+
+// pushOf tells members of a write (protocol 03 §8.5).
+func pushOf(act actor, op int, main int64, changed []attribute) attrPush {
+	push := attrPush{OpType: tipProfile, Operator_Account: act.id}
+	o := &push.MsgGroupNewInfo.GroupAttrOption
+	*o = attrOption{GroupAttrSeq: main, OpType: op, PushChangedAttrValFlag: 1, BytesChangedKeys: []string{}, GroupAttrInfo: []attrPushed{}}
+	for _, a := range changed {
+		o.BytesChangedKeys = append(o.BytesChangedKeys, a.name)
+		o.GroupAttrInfo = append(o.GroupAttrInfo, attrPushed{a.name, a.value, a.seq})
+	}
+	return push
 }
 
 // stale reports whether the caller did not know the newest state: of

@@ -210,6 +210,15 @@ func (s *Service) checkCounts(ctx context.Context, tx *sql.Tx, call *command.Cal
 			return errTooManyGroups
 		}
 	}
+	if limits.Total > 0 {
+		n, err := count(`SELECT count(*) FROM (SELECT 1 FROM groups WHERE app = $1 AND kind < $2 LIMIT $3) AS there`, g.App, Topic, limits.Total)
+		if err != nil {
+			return fmt.Errorf("group: count: %w", err)
+		}
+		if n >= limits.Total {
+			return command.Err(CodeAppFull, "the app has too many groups")
+		}
+	}
 	if limits.LiveRooms > 0 && g.Kind == LiveRoom {
 		n, err := count(`SELECT count(*) FROM groups WHERE app = $1 AND kind = $2`, g.App, LiveRoom)
 		if err != nil {

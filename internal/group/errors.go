@@ -27,6 +27,7 @@ const (
 	CodeAttrRate      = 10049
 	CodeAttrMissing   = 10050
 	CodeConflict      = 10056
+	CodeAppFull       = 10058 // the app has as many groups as it may
 	CodeTooManyKeys   = 10063
 	CodeCommunityOff  = 11000
 )

@@ -31,6 +31,7 @@ type raceNode struct {
 func newRaceNode(t *testing.T, a *apptest.App, alone bool) *raceNode {
 	t.Helper()
 	n := &raceNode{App: a, dir: group.NewDirectory(a.DB, a.Hub)}
+	a.Groups.AttributeRate = 0
 	log, err := grouplog.NewService(t.Context(), grouplog.Options{DB: a.DB, Accounts: a.Accounts, Groups: n.dir, Hub: a.Hub,
 		Annotations: annotation.New(a.DB, a.Now), Now: a.Now, Log: a.Log, Metrics: prometheus.NewRegistry(),
 		Apps: func(uint32) *config.App { return a.App }})

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"imserver/internal/apptest"
 )
@@ -12,6 +13,7 @@ func TestAttributes(t *testing.T) {
 	engines(t, func(t *testing.T, w *world) {
 		u := w.users(t, "ann", "ben", "cid")
 		ann, ben, cid := u[0], u[1], u[2]
+		w.Groups.AttributeRate = 0
 		id := w.group(t, "Public", ann, ben)
 		write := func(by *apptest.User, command, attrs string, main int, control string) apptest.Answer {
 			return by.Call(t, "group_open_http_svc."+command, fmt.Sprintf(`{"GroupId":%q,"GroupAttr":[%s],"AttrMainSeq":%d,"AttrControl":[%s]}`, id, attrs, main, control))
@@ -46,6 +48,38 @@ func TestAttributes(t *testing.T) {
 		write(ann, "modify_group_attr", `{"key":"k1","value":"`+strings.Repeat("v", 4001)+`"}`, 6, ``).Want(t, 10046)
 		big := strings.Repeat("v", 4000)
 		write(ann, "modify_group_attr", fmt.Sprintf(`{"key":"k1","value":%q},{"key":"k2","value":%q},{"key":"k3","value":%q},{"key":"k4","value":%q}`, big, big, big, big), 6, ``).Want(t, 10048)
+	})
+}
+
+// Ensure that all members together write attributes as often in a second as
+// the app allows, whatever kind of write it is, and that what is refused
+// changes nothing and does not count.
+func TestAttributeRate(t *testing.T) {
+	engines(t, func(t *testing.T, w *world) {
+		u := w.users(t, "ann", "ben")
+		id, other := w.group(t, "Public", u[0], u[1]), w.group(t, "Public", u[0], u[1])
+		write := func(by int, id, command, attrs string, main int) apptest.Answer {
+			return u[by].Call(t, "group_open_http_svc."+command, fmt.Sprintf(`{"GroupId":%q,"GroupAttr":[%s],"AttrMainSeq":%d,"AttrControl":["RaceConflict"]}`, id, attrs, main))
+		}
+		write(0, id, "set_group_attr", `{"key":"a","value":"1"}`, 0).Want(t, 0)
+		write(1, id, "modify_group_attr", `{"key":"b","value":"1"}`, 0).Want(t, 0)
+		write(1, id, "set_group_attr", `{"key":"b","value":"1"}`, 0).Want(t, 10056)
+		write(0, id, "delete_group_attr", `{"key":"b","seq":1}`, 0).Want(t, 0)
+		write(0, id, "clear_group_attr", ``, 3).Want(t, 0)
+		write(0, id, "set_group_attr", `{"key":"a","value":"2"}`, 4).Want(t, 0)
+		write(1, id, "set_group_attr", `{"key":"a","value":"3"}`, 5).Want(t, 10049)
+		write(1, id, "clear_group_attr", ``, 5).Want(t, 10049)
+		write(1, other, "set_group_attr", `{"key":"a","value":"1"}`, 0).Want(t, 0)
+		u[1].Call(t, "group_open_http_svc.get_group_attr", fmt.Sprintf(`{"GroupId":%q}`, id)).Want(t, 0).
+			Has(t, `"AttrMainSeq":5,"GroupAttrAry":[{"key":"a","value":"2","seq":1}]`)
+		w.Advance(-time.Second) // a node whose clock is behind
+		write(1, id, "clear_group_attr", ``, 5).Want(t, 10049)
+		w.Advance(2 * time.Second)
+		write(1, id, "clear_group_attr", ``, 5).Want(t, 0)
+		w.Groups.AttributeRate = 0
+		for n := 6; n < 20; n++ {
+			write(1, id, "clear_group_attr", ``, n).Want(t, 0)
+		}
 	})
 }
 

@@ -307,6 +307,22 @@ func TestMentions(t *testing.T) {
 	})
 }
 
+// Ensure that a message mentions 30 members and everybody at most.
+func TestTooManyMentions(t *testing.T) {
+	engines(t, func(t *testing.T, w *world) {
+		u := w.users(t, "ann", "ben")
+		id := w.group(t, "Public", u[0], u[1])
+		list := strings.Repeat(`{"GroupAtAllFlag":0,"GroupAt_Account":"ben"},`, 30)
+		w.send(t, u[0], id, "30", `"GroupAtInfo":[`+strings.TrimSuffix(list, ",")+`]`).Want(t, 0)
+		w.send(t, u[0], id, "30 and all", `"GroupAtInfo":[`+list+`{"GroupAtAllFlag":1}]`).Want(t, 0)
+		w.send(t, u[0], id, "31", `"GroupAtInfo":[`+list+`{"GroupAt_Account":"x"}]`).Want(t, 10053)
+		w.send(t, u[0], id, "all, again and again", `"GroupAtInfo":[`+list+`{"GroupAtAllFlag":1},{"GroupAtAllFlag":1}]`).Want(t, 10053)
+		if p := w.history(t, u[1], id, `"ReqMsgNumber":20`); len(p.RspMsgList) != 2 {
+			t.Errorf("%d messages", len(p.RspMsgList))
+		}
+	})
+}
+
 // Ensure that receipts count each reader once and tell the sender.
 func TestReceipts(t *testing.T) {
 	engines(t, func(t *testing.T, w *world) {

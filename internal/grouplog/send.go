@@ -248,9 +248,6 @@ func (s *Service) address(ctx context.Context, d *sending, req *sendRequest) err
 	if len(req.To_Account) > maxReceivers {
 		return command.Errf(group.CodeTooMany, "more than %d receivers", maxReceivers)
 	}
-	if len(req.GroupAtInfo) > maxMentions+1 {
-		return command.Errf(codeTooManyAt, "more than %d mentions", maxMentions)
-	}
 	ids := slices.Clone(req.To_Account)
 	for _, a := range req.GroupAtInfo {
 		if a.GroupAtAllFlag == 1 {
@@ -258,6 +255,9 @@ func (s *Service) address(ctx context.Context, d *sending, req *sendRequest) err
 		} else {
 			ids = append(ids, a.GroupAt_Account)
 		}
+	}
+	if len(ids)-len(req.To_Account) > maxMentions || len(req.GroupAtInfo) > maxMentions+1 { // @all is none of them
+		return command.Errf(codeTooManyAt, "more than %d mentions", maxMentions)
 	}
 	if len(req.GroupAtInfo) > 0 {
 		d.message.Mentions, _ = json.Marshal(req.GroupAtInfo) // plain fields

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/tidwall/gjson"
+
 	"imserver/internal/wire"
 )
 
@@ -26,7 +28,7 @@ func decode(body []byte, req any) error {
 		return nil
 	}
 	f, ok := req.(Fields)
-	if !ok || !json.Valid(body) {
+	if !ok || !gjson.ValidBytes(body) {
 		return json.Unmarshal(body, req)
 	}
 	object, err := wire.Members(body, func(name, value []byte) error {

@@ -351,8 +351,7 @@ func (s *Service) store(d *sending, done func(any, error)) {
 		case !a.repeated:
 			s.appended.Inc()
 		}
-		known := s.pushed.Contains(a.identity())
-		s.pushed.Add(a.identity(), struct{}{})
+		known := s.pushed.Add(a.identity())
 		if !a.repeated || !known {
 			s.publish(d)
 			s.offer(d)

@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/hashicorp/golang-lru/v2/expirable"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
@@ -76,7 +75,7 @@ type Service struct {
 	log      *store.Batcher[*draft]
 	missed   *store.Each[atRow] // see Missed
 	appended prometheus.Counter
-	pushed   *expirable.LRU[identity, struct{}] // messages this node has pushed
+	pushed   *store.Recent[identity] // messages this node has pushed
 }
 
 var _ group.Log = (*Service)(nil)
@@ -100,7 +99,7 @@ func NewService(ctx context.Context, o Options) (*Service, error) {
 		o.Writers = 2
 	}
 	f, kind := promauto.With(o.Metrics), prometheus.Labels{"kind": "group"}
-	s := &Service{Options: o, pushed: expirable.NewLRU[identity, struct{}](pushedCount, nil, pushedTTL), appended: f.NewCounter(prometheus.CounterOpts{Namespace: "imserver", Name: "messages_appended_total",
+	s := &Service{Options: o, pushed: store.NewRecent[identity](pushedCount, pushedTTL), appended: f.NewCounter(prometheus.CounterOpts{Namespace: "imserver", Name: "messages_appended_total",
 		Help: "Messages stored.", ConstLabels: kind})}
 	s.missed = store.NewEach(o.DB, 1, missedQuery, scanAt)
 	s.log = store.NewBatcher(store.BatchOptions{

@@ -9,10 +9,15 @@ import (
 )
 
 const (
-	// pgPlace gives each pair of the batch its next n places and makes pairs
-	// that are new, with their members. It locks the pairs' rows until the
-	// commit, in one order everywhere.
-	pgPlace = `WITH placed AS (
+	// pgPlace gives each pair of the batch its next n places and tells of each
+	// by its number in the batch. It locks the pairs' rows until the commit, in
+	// the order of the batch. Pairs that are not there get none.
+	pgPlace = `UPDATE c2c_pairs p SET last_seq = GREATEST(p.last_seq + 1, $4) + t.n - 1
+		FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) WITH ORDINALITY AS t(lo, hi, n, number)
+		WHERE p.lo = t.lo AND p.hi = t.hi RETURNING t.number, p.last_seq, p.discard`
+
+	// pgMake is pgPlace that makes pairs which are new, with their members.
+	pgMake = `WITH placed AS (
 		INSERT INTO c2c_pairs AS p (lo, hi, last_seq) SELECT lo, hi, $4::bigint + n - 1
 		FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS t(lo, hi, n) ORDER BY lo, hi
 		ON CONFLICT (lo, hi) DO UPDATE SET last_seq = GREATEST(p.last_seq + 1, $4) + EXCLUDED.last_seq - $4
@@ -20,7 +25,22 @@ const (
 	), joined AS (
 		INSERT INTO c2c_members (uid, peer) SELECT lo, hi FROM placed WHERE made UNION SELECT hi, lo FROM placed WHERE made ORDER BY 1, 2
 		ON CONFLICT DO NOTHING
-	) SELECT last_seq, discard FROM placed ORDER BY lo, hi`
+	) SELECT row_number() OVER (ORDER BY lo, hi), last_seq, discard FROM placed`
+
+	// pgAlone is place and insert of one message in one statement, half the
+	// work of two. Whatever is out of the ordinary stores nothing: a pair that
+	// is new, a message that was stored before, numbers that the other side has
+	// used, and a pair that another node has written to since the statement
+	// began, whose message it could not see.
+	pgAlone = `WITH p AS (
+		UPDATE c2c_pairs p SET last_seq = GREATEST(p.last_seq + 1, $10) FROM c2c_pairs seen
+		WHERE p.lo = $1 AND p.hi = $2 AND seen.lo = $1 AND seen.hi = $2 AND p.last_seq = seen.last_seq RETURNING p.last_seq, p.discard
+	) INSERT INTO c2c_messages (lo, hi, seq, sender, msg_seq, random, client_time, flags, body, cloud, push_info)
+		SELECT $1::bigint, $2::bigint, p.last_seq, $3::bigint, $4::bigint, $5::bigint, $6::bigint,
+			CASE WHEN $7::int & 64 = 0 AND p.discard & (CASE WHEN $3 = $1 THEN 2 ELSE 1 END) <> 0 THEN $7 | 32 ELSE $7 END,
+			$8::text, $9::text, $12::text
+		FROM p WHERE NOT EXISTS (SELECT 1 FROM c2c_messages m WHERE m.lo = $1 AND m.hi = $2 AND m.random = $5 AND m.msg_seq = $4 AND m.seq > $11)
+		RETURNING seq, flags`
 
 	// pgRestore takes places back that repeats did not need, if they are still
 	// the last: a pair's last place is its last activity.
@@ -34,7 +54,8 @@ var pgAppend, pgAppendPush = pgInsert("", "", ""), pgInsert(", push_info", ", i.
 
 // pgInsert is a statement of its own, because under READ COMMITTED its snapshot
 // is then newer than the locks of pgPlace: a copy that another node has just
-// stored is seen. The inner SELECT has a LIMIT so that it stays an index lookup
+// stored is seen. So may be a pair that another node has just made, in which
+// this transaction has no places: xmin tells the pairs it has written. The inner SELECT has a LIMIT so that it stays an index lookup
 // for each message. 20 is seqBits.
 func pgInsert(column, value, array string) string {
 	return `INSERT INTO c2c_messages (lo, hi, seq, sender, msg_seq, random, client_time, flags, body, cloud` + column + `)
@@ -43,71 +64,66 @@ func pgInsert(column, value, array string) string {
 			i.body, i.cloud` + value + `
 		FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::int[], $9::text[], $10::text[]` + array + `)
 			AS i(lo, hi, back, sender, msg_seq, random, client_time, flags, body, cloud` + column + `)
-		JOIN c2c_pairs p ON p.lo = i.lo AND p.hi = i.hi
+		JOIN c2c_pairs p ON p.lo = i.lo AND p.hi = i.hi AND p.xmin = pg_current_xact_id()::xid
 		WHERE (SELECT 1 FROM c2c_messages m WHERE m.lo = i.lo AND m.hi = i.hi AND m.random = i.random AND m.msg_seq = i.msg_seq
 			AND m.seq > $11 AND (m.sender = i.sender OR m.seq >> 20 = (p.last_seq - i.back) >> 20) LIMIT 1) IS NULL`
 }
 
 // appendPostgres stores drafts, sorted by pair and none with another's numbers,
-// in or after the unix second now. It is one round trip and one transaction:
-// the batch is an implicit one.
+// in or after the unix second now: a lone one with one statement, as a rule.
 func (w *writer) appendPostgres(ctx context.Context, drafts []*draft, now int64) error {
-	n := len(drafts)
-	ints := make([]int64, 10*n)
-	part := func(i int) []int64 { return ints[i*n : (i+1)*n] }
-	lo, hi, back, sender, msgSeq, random, client := part(0), part(1), part(2), part(3), part(4), part(5), part(6)
-	pairLo, pairHi, count := part(7)[:0], part(8)[:0], part(9)[:0]
-	flags := make([]int32, n)
-	var pushes []string
-	texts := make([]string, 2*n)
-	body, cloud := texts[:n], texts[n:]
-	for i, d := range drafts {
-		lo[i], hi[i] = pair(d.From, d.To)
-		sender[i], msgSeq[i], random[i], client[i], flags[i] = d.From, d.MsgSeq, d.Random, d.ClientTime, int32(d.Flags)
-		body[i], cloud[i] = string(d.Body), d.Cloud
-		if d.PushInfo != nil {
-			if pushes == nil {
-				pushes = make([]string, n)
-			}
-			pushes[i] = string(d.PushInfo)
-		}
-		if last := len(pairLo) - 1; last < 0 || pairLo[last] != lo[i] || pairHi[last] != hi[i] {
-			pairLo, pairHi, count = append(pairLo, lo[i]), append(pairHi, hi[i]), append(count, 0)
-		}
-		count[len(count)-1]++
+	if len(drafts) > 1 {
+		return w.appendBatch(ctx, pgPlace, drafts, now)
 	}
-	for i, p := 0, 0; p < len(count); p++ { // the last of a pair takes its last place
-		for left := count[p]; left > 0; left, i = left-1, i+1 {
-			back[i] = left - 1
+	for _, d := range drafts {
+		lo, hi := pair(d.From, d.To)
+		err := w.db.Append.QueryRow(ctx, pgAlone, lo, hi, d.From, d.MsgSeq, d.Random, d.ClientTime, d.Flags, string(d.Body), d.Cloud,
+			from(now), from(now-repeatWindow), string(d.PushInfo)).Scan(&d.Seq, &d.Flags)
+		if !errors.Is(err, pgx.ErrNoRows) {
+			d.repeated = false
+			return err
 		}
 	}
+	return w.appendBatch(ctx, pgMake, drafts, now)
+}
+
+// appendBatch stores drafts with one of the statements that give places. It is
+// one round trip and one transaction: the batch is an implicit one. Drafts of
+// pairs that got no places follow in a second, which makes the pairs.
+func (w *writer) appendBatch(ctx context.Context, place string, drafts []*draft, now int64) error {
+	a := arraysOf(drafts)
 	var batch pgx.Batch
-	batch.Queue(pgPlace, pairLo, pairHi, count, from(now)).Query(func(rows pgx.Rows) error {
-		i := 0
-		for p := 0; rows.Next(); p++ {
-			var last int64
+	batch.Queue(place, a.pairLo, a.pairHi, a.count, from(now)).Query(func(rows pgx.Rows) error {
+		for rows.Next() {
+			var pair, last int64
 			var discard int
-			if err := rows.Scan(&last, &discard); err != nil {
+			if err := rows.Scan(&pair, &last, &discard); err != nil {
 				return err
 			}
-			for end := i + int(count[p]); i < end; i++ {
-				drafts[i].Seq, drafts[i].repeated = last-back[i], false
-				drafts[i].Flags = stamp(int(flags[i]), discard, sender[i] == lo[i])
-			}
+			a.place(drafts, int(pair-1), last, discard)
 		}
 		return rows.Err()
 	})
 	stored := 0
-	query, args := pgAppend, []any{lo, hi, back, sender, msgSeq, random, client, flags, body, cloud, from(now - repeatWindow)}
-	if pushes != nil {
-		query, args = pgAppendPush, append(args, pushes)
+	query, args := pgAppend, []any{a.lo, a.hi, a.back, a.sender, a.msgSeq, a.random, a.client, a.flags, a.body, a.cloud, from(now - repeatWindow)}
+	if a.push != nil {
+		query, args = pgAppendPush, append(args, a.push)
 	}
 	batch.Queue(query, args...).
 		Exec(func(tag pgconn.CommandTag) error { stored = int(tag.RowsAffected()); return nil })
-	if err := w.db.Append.SendBatch(ctx, &batch).Close(); err != nil || stored == n {
+	if err := w.db.Append.SendBatch(ctx, &batch).Close(); err != nil || stored == len(drafts) {
 		return err
 	}
-	return w.findRepeats(ctx, drafts, from(now-repeatWindow))
+	placed, unplaced := a.split(drafts)
+	if len(unplaced) > 0 {
+		if err := w.appendBatch(ctx, pgMake, unplaced, now); err != nil {
+			return err
+		}
+	}
+	if stored == len(placed) {
+		return nil
+	}
+	return w.findRepeats(ctx, placed, from(now-repeatWindow))
 }
 
 // findRepeats tells which drafts were stored before and gives them the places

@@ -142,3 +142,38 @@ func TestAppendOnce(t *testing.T) {
 		}
 	})
 }
+
+// Ensure that the first messages of new pairs, written by both sides at once,
+// on two nodes and beside messages of old pairs, are stored once each.
+func TestFirstMessagesAtOnce(t *testing.T) {
+	storetest.Open(t, func(t *testing.T, db *store.DB) {
+		nodes := []*node{MustNode(t, db), MustNode(t, db)}
+		const pairs, each = 60, 4
+		name := func(pair, side int) string { return fmt.Sprintf("%c%d", 'a'+side, pair) }
+		for i := range 2 * pairs {
+			nodes[i%2].do(t, name(i/2, i%2), "openim.getmsg", `{"Cookie":""}`)
+		}
+		var wg sync.WaitGroup
+		for i := range pairs * each * 2 {
+			wg.Add(1)
+			go func() {
+				defer wg.Done()
+				pair, side, k := i/2%pairs, i%2, i/2/pairs
+				if code, a := nodes[(side+k)%2].do(t, name(pair, side), "openim.sendmsg", text(name(pair, 1-side), 1+k, 1000*side+k)); code != 0 {
+					t.Errorf("code %d: %v", code, a)
+				}
+			}()
+		}
+		wg.Wait()
+		for pair := range pairs {
+			_, a := nodes[0].do(t, name(pair, 0), "openim.getroammsg", fmt.Sprintf(`{"Peer_Account":%q,"MaxCnt":15,"GetDirection":0,"MsgKey":"","LastMsgTime":0}`, name(pair, 1)))
+			seen := map[any]int{}
+			for _, m := range a["MsgList"].([]any) {
+				seen[m.(map[string]any)["MsgRandom"]]++
+			}
+			if len(seen) != 2*each || len(a["MsgList"].([]any)) != 2*each {
+				t.Errorf("pair %d: %v", pair, seen)
+			}
+		}
+	})
+}

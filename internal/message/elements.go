@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"strings"
 
+	"github.com/tidwall/gjson"
+
 	"imserver/internal/command"
 )
 
@@ -30,9 +32,9 @@ var knownTypes = map[string]bool{
 // Errors: 20001 for a malformed body, 80002 for one over limit bytes together
 // with extra bytes of other content (protocol 02 §21).
 func Normalize(body json.RawMessage, extra, limit int) (json.RawMessage, error) {
-	var list []element
-	if err := json.Unmarshal(body, &list); err != nil {
-		return nil, command.Err(command.CodeBadPacket, "MsgBody is not an array of elements")
+	list, err := elements(body)
+	if err != nil {
+		return nil, err
 	}
 	if len(list) == 0 || len(list) > maxElements {
 		return nil, command.Errf(command.CodeBadPacket, "MsgBody must have 1 to %d elements", maxElements)
@@ -74,9 +76,37 @@ func Normalize(body json.RawMessage, extra, limit int) (json.RawMessage, error) 
 	return out, nil
 }
 
+// elements reads a MsgBody that is valid JSON, with no reflection: every message
+// comes by. As in JavaScript the last of equal names counts.
+func elements(body json.RawMessage) (list []element, err error) {
+	doc := gjson.ParseBytes(body)
+	good := doc.IsArray()
+	doc.ForEach(func(_, item gjson.Result) bool {
+		if good = good && item.IsObject(); !good || len(list) > maxElements {
+			return false
+		}
+		var e element
+		item.ForEach(func(name, value gjson.Result) bool {
+			switch name.String() {
+			case "MsgType":
+				e.MsgType = value.String()
+			case "MsgContent":
+				e.MsgContent = json.RawMessage(value.Raw)
+			}
+			return true
+		})
+		list = append(list, e)
+		return true
+	})
+	if !good {
+		return nil, command.Err(command.CodeBadPacket, "MsgBody is not an array of elements")
+	}
+	return list, nil
+}
+
 // compact drops the spaces between tokens; the SDKs send none.
 func compact(body json.RawMessage) json.RawMessage {
-	if !bytes.ContainsAny(body, "\n\t ") {
+	if !spaced(body) {
 		return body
 	}
 	var b bytes.Buffer
@@ -84,6 +114,21 @@ func compact(body json.RawMessage) json.RawMessage {
 		return body
 	}
 	return b.Bytes()
+}
+
+// spaced reports whether valid JSON has spaces outside of its texts.
+func spaced(body []byte) bool {
+	for text, i := false, 0; i < len(body); i++ {
+		switch c := body[i]; {
+		case c == '"':
+			text = !text
+		case c == '\\':
+			i++ // only texts have escapes
+		case c <= ' ' && !text:
+			return true
+		}
+	}
+	return false
 }
 
 // cleanImage removes InstanceId and MsgType from an image: left in, MsgType

@@ -20,18 +20,45 @@ func TestRepeatsAreFoundByTheirNumbers(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Release()
-	if _, err := conn.Exec(t.Context(), `PREPARE append AS `+pgAppend); err != nil {
-		t.Fatal(err)
+	for name, s := range map[string]struct {
+		statement string
+		arguments int
+	}{"batch": {pgAppend, 11}, "alone": {pgAlone, 12}} {
+		if _, err := conn.Exec(t.Context(), `PREPARE `+name+` AS `+s.statement); err != nil {
+			t.Fatal(err)
+		}
+		rows, err := conn.Query(t.Context(), `EXPLAIN EXECUTE `+name+` (0`+strings.Repeat(", NULL", s.arguments-1)+`)`, pgx.QueryExecModeSimpleProtocol)
+		if err != nil {
+			t.Fatal(err)
+		}
+		plan, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text := strings.Join(plan, "\n"); !strings.Contains(text, "_random_idx on c2c_messages") || strings.Contains(text, "pkey on c2c_messages") || strings.Contains(text, "Seq Scan") {
+			t.Errorf("the plan of %s is\n%s", name, text)
+		}
 	}
-	rows, err := conn.Query(t.Context(), `EXPLAIN EXECUTE append (NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0)`, pgx.QueryExecModeSimpleProtocol)
+}
+
+// Ensure that a batch takes no places in a pair that another node makes between
+// its two statements.
+func TestPlacesOfOthers(t *testing.T) {
+	db := storetest.Postgres(t)
+	tx, err := db.Append.Begin(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	plan, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil {
+	defer func() { _ = tx.Rollback(t.Context()) }()
+	a := arraysOf([]*draft{{Message: &Message{From: 1, To: 2, MsgSeq: 1, Random: 1, Body: []byte("[]")}}})
+	if tag, err := tx.Exec(t.Context(), pgPlace, a.pairLo, a.pairHi, a.count, 1<<20); err != nil || tag.RowsAffected() != 0 {
+		t.Fatalf("%d places in a pair that is not there, %v", tag.RowsAffected(), err)
+	}
+	if _, err := db.Write.Exec(`INSERT INTO c2c_pairs (lo, hi, last_seq) VALUES (1, 2, 1 << 20)`); err != nil {
 		t.Fatal(err)
 	}
-	if text := strings.Join(plan, "\n"); !strings.Contains(text, "_random_idx on c2c_messages") || strings.Contains(text, "pkey on c2c_messages") || strings.Contains(text, "Seq Scan") {
-		t.Errorf("the plan is\n%s", text)
+	tag, err := tx.Exec(t.Context(), pgAppend, a.lo, a.hi, a.back, a.sender, a.msgSeq, a.random, a.client, a.flags, a.body, a.cloud, 0)
+	if err != nil || tag.RowsAffected() != 0 {
+		t.Fatalf("%d messages at another node's place, %v", tag.RowsAffected(), err)
 	}
 }

@@ -208,8 +208,7 @@ func (s *Service) append(m *Message, done func(deliver bool, err error)) {
 		if !d.repeated {
 			s.appended.Inc()
 		}
-		known := s.pushed.Contains(id)
-		s.pushed.Add(id, struct{}{})
+		known := s.pushed.Add(id)
 		done(!d.repeated || !known && d.Flags&FlagRevoked == 0, nil)
 	})
 }

@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/hashicorp/golang-lru/v2/expirable"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
@@ -74,7 +73,7 @@ type Service struct {
 	groups   Groups // nil while there are none
 	events   []Events
 	appended prometheus.Counter
-	pushed   *expirable.LRU[identity, struct{}] // messages this node has pushed
+	pushed   *store.Recent[identity] // messages this node has pushed
 }
 
 // NewService makes the service and starts its writers.
@@ -89,7 +88,7 @@ func NewService(ctx context.Context, o Options) (*Service, error) {
 		o.Writers = 2
 	}
 	f := promauto.With(o.Metrics)
-	s := &Service{Options: o, pushed: expirable.NewLRU[identity, struct{}](pushedCount, nil, pushedTTL), appended: f.NewCounter(prometheus.CounterOpts{Namespace: "imserver", Name: "messages_appended_total",
+	s := &Service{Options: o, pushed: store.NewRecent[identity](pushedCount, pushedTTL), appended: f.NewCounter(prometheus.CounterOpts{Namespace: "imserver", Name: "messages_appended_total",
 		Help: "Messages stored.", ConstLabels: prometheus.Labels{"kind": "c2c"}})}
 	s.unreads = store.NewEach(o.DB, 1, unreadQuery, scanRow)
 	s.chats = store.NewEach(o.DB, 1, chatsQuery, scanChat)

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
 	"time"
@@ -23,13 +24,11 @@ const (
 // touches it, so it takes addresses and no memory.
 const ballastBytes = 48 << 20
 
-var ballast []byte
-
 // returnMemory gives memory back to the system when the server gets quiet,
 // until ctx ends.
 func returnMemory(ctx context.Context) {
 	if os.Getenv("GOGC") == "" { // else somebody has thought about it
-		ballast = make([]byte, ballastBytes)
+		defer runtime.KeepAlive(make([]byte, ballastBytes))
 	}
 	tick := time.NewTicker(memoryRound)
 	defer tick.Stop()

@@ -9,6 +9,12 @@ import (
 	"imserver/bench/loadgen"
 )
 
+// What a message is answered that could not be stored (protocol 01 §6).
+const (
+	codeInternal = 20004 // a fault that somebody has to look at
+	codeAgain    = 60008 // what the server depends on does not answer
+)
+
 // draft returns what to send: the unanswered message again, or a new one.
 func (m *member) draft() *draft {
 	m.mu.Lock()
@@ -37,6 +43,9 @@ func (m *member) deliver(ctx context.Context, d *draft) {
 	m.slowest = max(m.slowest, now.Sub(begin))
 	m.mu.Unlock()
 	if r.code != 0 {
+		if r.code == codeInternal && !m.crowd.full.Load() {
+			m.complain("a message was answered with %d: that sending it again may help is %d", r.code, codeAgain)
+		}
 		m.crowd.refused.Add(1)
 		sleep(ctx, 100*time.Millisecond)
 		return

@@ -3,6 +3,8 @@ package command
 import (
 	"errors"
 	"fmt"
+
+	"imserver/internal/store"
 )
 
 // Error is a refusal that a client is meant to read: a code of the protocol's
@@ -45,11 +47,13 @@ func Errf(code int, format string, args ...any) *Error {
 }
 
 // Unavailable reports whether a fault is that something the server depends on
-// does not answer: it is answered with [CodeTimeout], at once, and asking again
-// later may help. What depends on others says so by a method Unavailable.
+// does not answer, or ceased to while it was asked: it is answered with
+// [CodeTimeout], and asking again may help. What was asked for may be done or
+// not; requests that are repeated are recognised. What depends on others says
+// so by a method Unavailable; of the database the store knows it.
 func Unavailable(err error) bool {
 	var u interface{ Unavailable() bool }
-	return errors.As(err, &u) && u.Unavailable()
+	return errors.As(err, &u) && u.Unavailable() || store.IsLost(err)
 }
 
 // CodeOf returns the protocol code of err: 0 for nil, [CodeInternal] for

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -13,14 +14,23 @@ import (
 // ErrAway says that the database does not answer. While it does not, every
 // statement fails with it at once: a request that waits for a database that is
 // not there only keeps others waiting behind it.
-var ErrAway error = awayError{}
+var ErrAway = errors.New("store: the database does not answer")
 
-type awayError struct{}
+// lostError is why a connection to the database ended, or could not be made,
+// see [IsLost].
+type lostError struct{ error }
 
-func (awayError) Error() string { return "store: the database does not answer" }
+func (e lostError) Unwrap() error { return e.error }
 
-// Unavailable tells the doors that trying again later may help.
-func (awayError) Unavailable() bool { return true }
+// lost marks what a connection failed with. A time-out is no loss: by one pgx
+// interrupts what nobody waits for any more.
+func lost(err error) error {
+	var n net.Error
+	if err == nil || errors.As(err, &n) && n.Timeout() {
+		return err
+	}
+	return lostError{err}
+}
 
 // How the database is watched. It is away when it has sent nothing at all on
 // any connection for silence while it was asked, or refuses connections; a
@@ -59,7 +69,7 @@ func (w *watch) connect(ctx context.Context, network, address string) (net.Conn,
 	}
 	nc, err := w.dial(ctx, network, address)
 	if err != nil {
-		return nil, err
+		return nil, lostError{err}
 	}
 	c := &heardConn{Conn: nc, watch: w}
 	w.mu.Lock()
@@ -72,7 +82,8 @@ func (w *watch) connect(ctx context.Context, network, address string) (net.Conn,
 	return c, nil
 }
 
-// heardConn notes that the server has sent something.
+// heardConn notes that the server has sent something, and marks the errors
+// that end a connection.
 type heardConn struct {
 	net.Conn
 	watch *watch
@@ -83,7 +94,12 @@ func (c *heardConn) Read(b []byte) (int, error) {
 	if n > 0 {
 		c.watch.heard.Store(int64(time.Since(c.watch.since)))
 	}
-	return n, err
+	return n, lost(err)
+}
+
+func (c *heardConn) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	return n, lost(err)
 }
 
 func (c *heardConn) Close() error {

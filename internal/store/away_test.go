@@ -2,7 +2,9 @@ package store_test
 
 import (
 	"context"
+	"database/sql"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/url"
@@ -11,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"imserver/internal/command"
 	"imserver/internal/store"
 	"imserver/internal/store/storetest"
 )
@@ -19,8 +22,19 @@ import (
 // everything, as a network does that loses packets.
 type link struct {
 	net.Listener
-	mu   sync.Mutex
-	open chan struct{} // guarded by mu: closed while bytes pass
+	mu    sync.Mutex
+	open  chan struct{} // guarded by mu: closed while bytes pass
+	conns []net.Conn    // guarded by mu
+}
+
+// cut ends all connections.
+func (k *link) cut() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, c := range k.conns {
+		_ = c.Close()
+	}
+	k.conns = nil
 }
 
 func newLink(t *testing.T, target string) *link {
@@ -43,6 +57,9 @@ func newLink(t *testing.T, target string) *link {
 				_ = in.Close()
 				continue
 			}
+			k.mu.Lock()
+			k.conns = append(k.conns, in, out)
+			k.mu.Unlock()
 			go k.pass(in, out)
 			go k.pass(out, in)
 		}
@@ -75,9 +92,9 @@ func (k *link) stall() (mend func()) {
 	return sync.OnceFunc(func() { close(k.open) })
 }
 
-// Ensure that a Postgres that is there and does not answer costs nobody more
-// than a few seconds, and later ones nothing; and that it is found again.
-func TestAway(t *testing.T) {
+// openOver opens the test's Postgres over a link.
+func openOver(t *testing.T, o store.Options) (*store.DB, *link) {
+	t.Helper()
 	server := os.Getenv(storetest.PostgresVar)
 	if server == "" {
 		t.Skip("no Postgres: set " + storetest.PostgresVar)
@@ -88,12 +105,119 @@ func TestAway(t *testing.T) {
 	}
 	l := newLink(t, u.Host)
 	u.Host = l.Addr().String()
-	edges := make(chan bool, 2)
-	db, err := store.Open(t.Context(), store.Options{URL: u.String(), MaxConns: 4, OnAway: func(away bool) { edges <- away }})
+	o.URL = u.String()
+	db, err := store.Open(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	return db, l
+}
+
+// slow is a statement that takes some seconds.
+const slow = `SELECT pg_sleep($1)`
+
+// Ensure that a statement whose connection ends while it runs, cut by the
+// network or by the server, is answered as one to be tried again, and that the
+// next ones work; also in a transaction, and when only the commit says it.
+func TestLost(t *testing.T) {
+	exec := func(t *testing.T, pool *sql.DB, statement string, seconds int) error {
+		_, err := pool.ExecContext(t.Context(), statement, seconds)
+		return err
+	}
+	for way, run := range map[string]func(t *testing.T, db *store.DB, statement string, seconds int) error{
+		"Write": func(t *testing.T, db *store.DB, s string, n int) error { return exec(t, db.Write, s, n) },
+		"Lists": func(t *testing.T, db *store.DB, s string, n int) error { return exec(t, db.Lists, s, n) },
+		"Append": func(t *testing.T, db *store.DB, s string, n int) error {
+			_, err := db.Append.Exec(t.Context(), s, n)
+			return err
+		},
+		"rows": func(t *testing.T, db *store.DB, s string, n int) error {
+			_, err := store.Collect(t.Context(), db.Read, func(rows *sql.Rows, v *string) error { return rows.Scan(v) }, s, n)
+			return err
+		},
+		"Tx": func(t *testing.T, db *store.DB, s string, n int) error {
+			return db.Tx(t.Context(), func(tx *sql.Tx) error { _, err := tx.ExecContext(t.Context(), s, n); return err })
+		},
+		"commit": func(t *testing.T, db *store.DB, s string, n int) error {
+			return db.Tx(t.Context(), func(tx *sql.Tx) error {
+				_, _ = tx.ExecContext(t.Context(), s, n) // the commit says it, too
+				return nil
+			})
+		},
+	} {
+		t.Run(way, func(t *testing.T) {
+			db, l := openOver(t, store.Options{MaxConns: 8})
+			run := func(s string, n int) error { return run(t, db, s, n) }
+			lose(t, run, func(*sql.DB, string) { l.cut() })
+			lose(t, run, func(other *sql.DB, statement string) {
+				if _, err := other.ExecContext(t.Context(), `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query = $1`, statement); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
+// lose runs a statement, ends its connection in the middle, and then waits
+// until others work again.
+func lose(t *testing.T, run func(statement string, seconds int) error, end func(other *sql.DB, statement string)) {
+	t.Helper()
+	db, err := store.Open(t.Context(), store.Options{URL: os.Getenv(storetest.PostgresVar), MaxConns: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = db.Close() }()
+	statement := fmt.Sprintf("%s /* %s %d */", slow, t.Name(), time.Now().UnixNano())
+	failed := make(chan error, 1)
+	go func() { failed <- run(statement, 20) }()
+	for sleeping := false; !sleeping; {
+		select {
+		case err := <-failed:
+			t.Fatal("before anything was broken: ", err)
+		case <-time.After(2 * time.Millisecond):
+		}
+		if err := db.Write.QueryRowContext(t.Context(), `SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE query = $1 AND wait_event = 'PgSleep')`, statement).Scan(&sleeping); err != nil {
+			t.Fatal(err)
+		}
+	}
+	end(db.Write, statement)
+	select {
+	case err := <-failed:
+		if !command.Unavailable(err) {
+			t.Errorf("%v is answered as a fault inside", err)
+		}
+	case <-time.After(15 * time.Second):
+		t.Fatal("the statement still waits")
+	}
+	for worked := 0; worked < 8; worked++ { // more than there are connections, each of which may have ended
+		if err := run(slow, 0); err != nil {
+			worked = 0
+			if !command.Unavailable(err) {
+				t.Fatalf("later: %v is answered as a fault inside", err)
+			}
+		}
+	}
+}
+
+// Ensure that what is no loss of a connection is not taken for one.
+func TestNotLost(t *testing.T) {
+	db, _ := openOver(t, store.Options{MaxConns: 2})
+	if _, err := db.Write.ExecContext(t.Context(), `SELECT nothing`); err == nil || command.Unavailable(err) {
+		t.Errorf("a wrong statement: %v", err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if _, err := db.Write.ExecContext(ctx, slow, 20); !errors.Is(err, context.DeadlineExceeded) || command.Unavailable(err) {
+		t.Errorf("the end of the caller's patience: %v", err)
+	}
+}
+
+// Ensure that a Postgres that is there and does not answer costs nobody more
+// than a few seconds, and later ones nothing; and that it is found again.
+func TestAway(t *testing.T) {
+	edges := make(chan bool, 2)
+	db, l := openOver(t, store.Options{MaxConns: 4, OnAway: func(away bool) { edges <- away }})
 	mend := l.stall()
 	defer mend()
 

@@ -1,6 +1,8 @@
 package store
 
 import (
+	"context"
+	"database/sql/driver"
 	"errors"
 	"strings"
 
@@ -34,4 +36,33 @@ func IsDuplicate(err error) bool {
 	return errors.As(err, &lite) &&
 		(lite.Code() == sqlite3.SQLITE_CONSTRAINT_UNIQUE || lite.Code() == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY ||
 			strings.Contains(lite.Error(), "UNIQUE constraint"))
+}
+
+// IsLost reports that the connection to the database ended, or could not be
+// had: what was under way on it may be done or not, and asking again may help.
+func IsLost(err error) bool {
+	if err == nil {
+		return false
+	}
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) {
+		return isFarewell(pg.Code)
+	}
+	return errors.As(err, new(lostError)) || errors.Is(err, ErrAway) || errors.Is(err, driver.ErrBadConn) || isClosed(err)
+}
+
+// isFarewell reports whether Postgres has said with an error that it ends the
+// connection, takes none yet, or is a standby after a failover.
+func isFarewell(code string) bool {
+	switch code {
+	case "57P01", "57P02", "57P03", "57P05", "25006": // ended by an administrator, or for a crash; starting; idle too long; read only
+		return true
+	}
+	return strings.HasPrefix(code, "08")
+}
+
+// isClosed reports that pgx did not send a statement because it knows that the
+// connection has ended.
+func isClosed(err error) bool {
+	return pgconn.SafeToRetry(err) && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded)
 }

@@ -79,6 +79,11 @@ var dialer = net.Dialer{Timeout: 30 * time.Second, KeepAlive: -1}
 // ws://host:port, the path /binfo and the SDK's query are added. It does not
 // start reading; see Start.
 func Dial(address string, app uint32, instance string) (*Conn, error) {
+	return dial(address, app, instance, false)
+}
+
+// dial is Dial of a connection that may be read apart, see Target.
+func dial(address string, app uint32, instance string, apart bool) (*Conn, error) {
 	u, err := url.Parse(address)
 	if err != nil {
 		return nil, err
@@ -105,7 +110,7 @@ func Dial(address string, app uint32, instance string) (*Conn, error) {
 		return nil, fmt.Errorf("the server answers the upgrade with %s", res.Status)
 	}
 	c := &Conn{seq: 1000, ended: make(chan struct{})}
-	c.sock, err = newSocket(nc.(*net.TCPConn))
+	c.sock, err = newSocket(nc.(*net.TCPConn), apart)
 	return c, err
 }
 

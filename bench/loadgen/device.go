@@ -16,6 +16,9 @@ type Target struct {
 	URL string // what proxyServer says, ws://host:port; several nodes by commas
 	App uint32
 	Key string
+	// Apart has devices read by a goroutine of their own, so that what is
+	// measured at them does not wait for the reading of thousands of others.
+	Apart bool
 }
 
 // Ticket signs a ticket for a user, good for a day.
@@ -78,7 +81,7 @@ func (d *Device) setHead() {
 // Connect opens a socket and sends the heartbeat an SDK begins with. onPush
 // may be nil.
 func (d *Device) Connect(onPush func(doc []byte, at int64)) error {
-	c, err := Dial(d.Target.URL, d.Target.App, d.Instance)
+	c, err := dial(d.Target.URL, d.Target.App, d.Instance, d.Target.Apart)
 	if err != nil {
 		return err
 	}

@@ -27,24 +27,31 @@ type poller struct {
 
 var (
 	pollers []*poller
+	aside   *poller // of sockets that are read apart
 	started sync.Once
 	turn    atomic.Uint32
 )
 
 func startPollers() {
 	for range max(1, runtime.NumCPU()/2) {
-		epoll, err := syscall.EpollCreate1(syscall.EPOLL_CLOEXEC)
-		if err != nil {
-			panic(err) // no descriptors are left before the first connection
-		}
-		p := &poller{epoll: epoll, conns: map[int]*Conn{}}
-		pollers = append(pollers, p)
-		go p.run()
+		pollers = append(pollers, newPoller())
 	}
+	aside = newPoller()
 }
 
-// newSocket takes the socket away from Go's poller.
-func newSocket(tcp *net.TCPConn) (socket, error) {
+func newPoller() *poller {
+	epoll, err := syscall.EpollCreate1(syscall.EPOLL_CLOEXEC)
+	if err != nil {
+		panic(err) // no descriptors are left before the first connection
+	}
+	p := &poller{epoll: epoll, conns: map[int]*Conn{}}
+	go p.run()
+	return p
+}
+
+// newSocket takes the socket away from Go's poller. It is read apart from the
+// others if that is asked for.
+func newSocket(tcp *net.TCPConn, apart bool) (socket, error) {
 	started.Do(startPollers)
 	f, err := tcp.File()
 	_ = tcp.Close() // f is another name of it
@@ -58,6 +65,9 @@ func newSocket(tcp *net.TCPConn) (socket, error) {
 	}
 	if err := syscall.SetNonblock(fd, true); err != nil {
 		return socket{}, err
+	}
+	if apart {
+		return socket{fd: fd, poller: aside}, nil
 	}
 	return socket{fd: fd, poller: pollers[turn.Add(1)%uint32(len(pollers))]}, nil
 }

@@ -7,7 +7,7 @@ import "net"
 // socket is a TCP socket with a goroutine that reads.
 type socket struct{ nc net.Conn }
 
-func newSocket(tcp *net.TCPConn) (socket, error) { return socket{tcp}, nil }
+func newSocket(tcp *net.TCPConn, _ bool) (socket, error) { return socket{tcp}, nil }
 
 func (s socket) start(c *Conn) {
 	go func() {

@@ -42,9 +42,16 @@ func groupCommand(r *runner) *cobra.Command {
 
 func liveCommand(r *runner) *cobra.Command {
 	o := room{kind: "AVChatRoom", groups: 1, inflight: 16}
+	var more rush
 	cmd := r.scenario("live", "A live room: many watchers, a steady stream of messages", func(ctx context.Context) (*result, error) {
+		if more.watchers > 0 {
+			return runRush(ctx, r, o, more)
+		}
 		return runRooms(ctx, r, o)
 	})
+	cmd.Flags().IntVar(&more.watchers, "rush", 0, "so many more watchers come while the speaker speaks: latencies are those while they come, and beside them "+
+		"those before and after, each for --duration; the speaker's --rate must not be 0")
+	cmd.Flags().DurationVar(&more.within, "within", 3*time.Second, "time over which the watchers of --rush come")
 	cmd.Flags().IntVar(&o.members, "watchers", 1000, "devices that watch")
 	cmd.Flags().IntVar(&o.rate, "rate", 40, "messages a second; 0 = as many as possible")
 	cmd.Flags().IntVar(&o.size, "size", 100, "bytes of text in a message")
@@ -59,6 +66,7 @@ type assembly struct {
 	members []*loadgen.Device
 	stats   *c2cStats
 	stopped *atomic.Bool
+	stretch *atomic.Pointer[stretch] // of a rush, which part of the run it is; nil otherwise
 
 	mu   sync.Mutex
 	next int64  // guarded by mu: number of the newest message
@@ -83,6 +91,9 @@ func (a *assembly) answered(r loadgen.Reply) {
 		}
 	} else {
 		a.stats.acked.Add(1)
+		if s := a.part(); s != nil {
+			s.answer.Record(time.Duration(r.At - r.Sent))
+		}
 		if a.r.measuring.Load() {
 			a.stats.measured.Add(1)
 			a.stats.answer.Record(time.Duration(r.At - r.Sent))
@@ -93,8 +104,34 @@ func (a *assembly) answered(r loadgen.Reply) {
 	}
 }
 
+// observers are how many watchers of a live room are read apart, with the
+// speaker: at them latencies are taken. The generator may be seconds behind
+// with the thousands of others.
+const observers = 20
+
+// open opens the devices of the room.
+func (a *assembly) open(prefix string) error {
+	apart := a.r.target
+	seen := a.o.members
+	if a.o.kind == "AVChatRoom" {
+		apart.Apart = true
+		seen = min(observers+1, a.o.members)
+	}
+	progress := func(open int) { a.r.say("%d open", open) }
+	watchers := func(observed bool) func(int) func([]byte, int64) {
+		return func(int) func([]byte, int64) { return a.receiver(observed) }
+	}
+	first, err := loadgen.OpenAll(apart, prefix, seen, 32, watchers(true), progress)
+	if err != nil {
+		return err
+	}
+	others, err := loadgen.OpenAll(a.r.target, prefix+"o", a.o.members-seen, 32, watchers(false), progress)
+	a.members = append(first, others...)
+	return err
+}
+
 // receiver makes the push handler of one member.
-func (a *assembly) receiver() func(doc []byte, at int64) {
+func (a *assembly) receiver(observed bool) func(doc []byte, at int64) {
 	var expected int64 // used by the member's reader only
 	return func(doc []byte, at int64) {
 		loadgen.Stamps(doc, func(sent, number int64) {
@@ -103,12 +140,25 @@ func (a *assembly) receiver() func(doc []byte, at int64) {
 				a.stats.disordered.Add(1)
 			}
 			expected = number
+			if s := a.part(); s != nil && observed {
+				s.push.Record(time.Duration(at - sent))
+			}
 			if a.r.measuring.Load() {
 				a.stats.delivered.Add(1)
-				a.stats.push.Record(time.Duration(at - sent))
+				if observed {
+					a.stats.push.Record(time.Duration(at - sent))
+				}
 			}
 		})
 	}
+}
+
+// part is the part of the run that a rush is in; nil when nothing is recorded.
+func (a *assembly) part() *stretch {
+	if a.stretch == nil {
+		return nil
+	}
+	return a.stretch.Load()
 }
 
 // tick sends at the room's rate until the run stops.
@@ -163,7 +213,7 @@ func (a *assembly) watch() error {
 	gate := make(chan struct{}, 32)
 	var failed atomic.Int64
 	var wg sync.WaitGroup
-	body := fmt.Appendf(nil, `{"GroupId":"%s","WebPushFlag":1,"HugeGroupHistoryMsgFlag":1}`, a.id)
+	body := a.joinBody()
 	for _, d := range a.members[1:] {
 		gate <- struct{}{}
 		wg.Add(1)
@@ -191,12 +241,11 @@ func runRooms(ctx context.Context, r *runner, o room) (*result, error) {
 		a := &assembly{r: r, o: o, stats: &stats, stopped: &stopped}
 		rooms[g] = a
 		prefix := name + "g" + strconv.Itoa(g) + "m"
-		devices, err := loadgen.OpenAll(r.target, prefix, o.members, 32, func(int) func([]byte, int64) { return a.receiver() }, func(open int) { r.say("%d open", open) })
+		err := a.open(prefix)
+		defer func() { loadgen.CloseAll(a.members) }()
 		if err != nil {
 			return nil, err
 		}
-		defer loadgen.CloseAll(devices)
-		a.members = devices
 		a.members[0].Grow(2*o.inflight + 2*o.rate + 32)
 		absent, err := visitors(r, prefix+"x", o.offline)
 		if err != nil {
@@ -223,12 +272,25 @@ func runRooms(ctx context.Context, r *runner, o room) (*result, error) {
 	stopped.Store(true)
 	until(ctx, 10*time.Second, func() bool { return stats.inflight.Load() == 0 })
 	readers := uint64(o.members - 1) // the writing device has its answer instead
-	until(ctx, 5*time.Second, func() bool { return stats.received.Load() >= stats.acked.Load()*readers })
+	settle(ctx, &stats, readers)
 	res.Operations, res.Deliveries = stats.measured.Load(), stats.delivered.Load()
 	res.Errors, res.Disordered = stats.errors.Load(), stats.disordered.Load()
 	res.Lost = int64(stats.acked.Load()*readers) - int64(stats.received.Load())
 	res.Ack, res.Push = stats.answer.Summary(), stats.push.Summary()
 	return res, err
+}
+
+// settle waits until what was acknowledged has come to all readers, or nothing
+// has come for a while: the generator may be behind the server.
+func settle(ctx context.Context, stats *c2cStats, readers uint64) {
+	for last := uint64(0); ; {
+		until(ctx, 5*time.Second, func() bool { return stats.received.Load() >= stats.acked.Load()*readers })
+		now := stats.received.Load()
+		if now >= stats.acked.Load()*readers || now == last || ctx.Err() != nil {
+			return
+		}
+		last = now
+	}
 }
 
 // visitors makes n accounts by logging each in once.

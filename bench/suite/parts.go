@@ -247,6 +247,9 @@ func (s *suite) live(t table, n *nodes) error {
 	t.plain("deliveries lost or out of order in it", "", float64(calm.Lost+calm.Disordered), "≤", 0)
 	t.note("server time of a delivery in it", "µs", calm.PerDeliv)
 	t.note("generator's time of a delivery in it", "µs", calm.ClientCPU*1e6/max(calm.Deliveries, 1))
+	if err := s.rush(t, n, watchers); err != nil {
+		return err
+	}
 	bare, err := s.yardstick("broadcast", "--sockets", watchers)
 	if err != nil {
 		return err
@@ -256,6 +259,22 @@ func (s *suite) live(t table, n *nodes) error {
 		return err
 	}
 	t.more("live room, "+watchers+" watchers, as fast as it goes: deliveries, against a frame for each message", "/s", bare["deliveries_per_second"], full.DelivRate, 3)
+	return nil
+}
+
+// rush measures a speaker while watchers come by thousands.
+func (s *suite) rush(t table, n *nodes, newcomers string) error {
+	f, err := s.bench(n, "live", "--watchers", "100", "--rate", "20", "--rush", newcomers, "--within", "3s")
+	if err != nil {
+		return err
+	}
+	t.less("a speaker's answer, median, while "+newcomers+" watchers come within 3 s, against before", "ms", f.Extra["ack_before_p50_ms"], f.Extra["ack_during_p50_ms"], 3)
+	t.plain("p99 of it", "ms", f.Extra["ack_during_p99_ms"], "≤", 100)
+	t.note("push to those there before, median, before", "ms", f.Extra["push_before_p50_ms"])
+	t.note("the same while they come", "ms", f.Extra["push_during_p50_ms"])
+	t.note("the same when they are there", "ms", f.Extra["push_after_p50_ms"])
+	t.note("a newcomer's answer, p99", "ms", f.Extra["join_p99_ms"])
+	t.plain("newcomers not let in, and messages lost or out of order", "", float64(f.Errors+f.Lost+f.Disordered), "≤", 0)
 	return nil
 }
 

@@ -50,6 +50,10 @@ const (
 	// among those that a connection may have in flight, and a connection that
 	// is to be closed does not wait for them.
 	Held
+	// Crowded commands are those that thousands may ask in the same moment,
+	// such as coming into a live room when it begins. A node works on a few of
+	// them at a time, so that they keep nobody else waiting.
+	Crowded
 
 	callers = Users | Admins | Anonymous | Tickets
 )

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"time"
 
+	"golang.org/x/sync/semaphore"
 	"golang.org/x/time/rate"
 
 	"imserver/internal/command"
@@ -21,6 +22,11 @@ const (
 	// patience is how long a command waits for the node to begin it, well below
 	// the 15 s that SDKs wait for an answer (protocol 01 §7).
 	patience = 2 * time.Second
+	// crowdPlaces is how many crowded commands a node works on at a time: enough
+	// to have Redis busy, and few enough to stand in nobody's way to the
+	// processor. crowdPatience is patience for these.
+	crowdPlaces   = 32
+	crowdPatience = 10 * time.Second
 )
 
 // flooding refuses a command when its connection sends more than its share, and
@@ -47,9 +53,10 @@ func (c *Conn) overloaded(r *request) bool {
 	if r.access&(command.Stale|command.Held) != 0 {
 		return false
 	}
-	if !c.server.places.TryAcquire(1) {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		err := c.server.places.Acquire(ctx, 1)
+	places, most := c.server.placesFor(r.access)
+	if !places.TryAcquire(1) {
+		ctx, cancel := context.WithTimeout(context.Background(), most)
+		err := places.Acquire(ctx, 1)
 		cancel()
 		if err != nil {
 			c.shed(*r, "node")
@@ -58,6 +65,14 @@ func (c *Conn) overloaded(r *request) bool {
 	}
 	r.placed = true
 	return false
+}
+
+// placesFor returns the places for a command, and how long it waits for one.
+func (s *Server) placesFor(access command.Access) (*semaphore.Weighted, time.Duration) {
+	if access&command.Crowded != 0 {
+		return s.crowd, crowdPatience
+	}
+	return s.places, patience
 }
 
 // shed refuses a command because of overload. The SDK is told to leave it out

@@ -103,7 +103,8 @@ func (c *Conn) begin(r request) bool {
 
 func (c *Conn) end(r request) {
 	if r.placed {
-		c.server.places.Release(1)
+		places, _ := c.server.placesFor(r.access)
+		places.Release(1)
 	}
 	c.mu.Lock()
 	if r.access&command.Held != 0 {

@@ -71,6 +71,7 @@ type Server struct {
 	replays  *replays
 	workers  *workers
 	places   *semaphore.Weighted // of commands that are worked on
+	crowd    *semaphore.Weighted // of those that thousands may ask at once
 	fan      fan
 
 	nextID   atomic.Uint64
@@ -85,7 +86,7 @@ type Server struct {
 func New(o Options, apps Apps, table *command.Table, sessions *session.Service, devices Devices, hub *fanout.Hub, reg prometheus.Registerer, log *slog.Logger) *Server {
 	s := &Server{
 		opts: o, apps: apps, table: table, sessions: sessions, devices: devices, hub: hub, log: log, metrics: newMetrics(reg),
-		replays: newReplays(), workers: newWorkers(), places: semaphore.NewWeighted(int64(o.MaxBusy)),
+		replays: newReplays(), workers: newWorkers(), places: semaphore.NewWeighted(int64(o.MaxBusy)), crowd: semaphore.NewWeighted(crowdPlaces),
 		conns: map[*Conn]struct{}{}, byAddr: map[netip.Prefix]int{},
 	}
 	s.upgrader = websocket.Upgrader{

@@ -108,7 +108,7 @@ func (s *Service) Register(t *command.Table) {
 	handle(t, "get_joined_group_list", both, s.joined)
 	handle(t, "get_online_member_num", both|command.Anonymous, s.onlineNum)
 
-	handle(t, "apply_join_group", command.Users|command.Once, s.apply)
+	handle(t, "apply_join_group", command.Users|command.Once|command.Crowded, s.apply)
 	handle(t, "quit_group", command.Users|command.Once, s.quit)
 	handle(t, "add_group_member", both|command.Once, s.add)
 	handle(t, "delete_group_member", both|command.Once, s.kick)

@@ -3,6 +3,7 @@ package liveroom
 import (
 	"context"
 	"encoding/json"
+	"sync"
 
 	"imserver/internal/command"
 	"imserver/internal/config"
@@ -16,7 +17,7 @@ type earlierRequest struct {
 }
 
 type earlierAnswer struct {
-	RspMsgList []json.RawMessage
+	RspMsgList json.RawMessage
 }
 
 // earlier is get_huge_group_msg: who goes on polling with the key of a join,
@@ -35,24 +36,48 @@ func (s *Service) earlier(ctx context.Context, call *command.Call, req *earlierR
 	if err := s.mayCome(ctx, call.App, g, call.UID); err != nil {
 		return nil, err
 	}
-	return &earlierAnswer{RspMsgList: s.newestMessages(ctx, call.App, g.GID, req.PullPreSeq)}, nil
+	list, _ := s.newestMessages(ctx, call.App, g.GID, req.PullPreSeq)
+	return &earlierAnswer{list}, nil
 }
 
-// newestMessages returns what a newcomer sees, below a sequence when before is
-// more than 1; or nothing.
-func (s *Service) newestMessages(ctx context.Context, app *config.App, room, before int64) []json.RawMessage {
-	out := []json.RawMessage{}
-	if app.LiveRooms.History == 0 {
-		return out
+// history is what newcomers to a room see, as it was read last: it is read
+// again when there is news, not for each of thousands who come at once.
+type history struct {
+	mu   sync.Mutex // held while it is read, for no longer than ledgerTimeout
+	read bool
+	at   int64  // the room's newest sequence before
+	list []byte // guarded by mu
+}
+
+// history returns the list of what a newcomer sees.
+func (r *room) history(ctx context.Context) []byte {
+	r.past.mu.Lock()
+	defer r.past.mu.Unlock()
+	if at := r.newest(); !r.past.read || r.past.at != at {
+		r.past.list, r.past.read = r.s.newestMessages(ctx, r.app, r.gid, 0)
+		r.past.at = at
 	}
-	list, err := s.Ledger.Newest(ctx, room, app.LiveRooms.History)
-	if err != nil {
-		s.Log.Debug("a newcomer gets no messages", "room", room, "err", err)
-	}
-	for _, e := range list {
-		if before <= 1 || e.Seq < before {
-			out = append(out, e.pull(false))
+	return r.past.list
+}
+
+// newestMessages returns the list of the newest messages, of those below a
+// sequence when before is more than 1, and whether they could be read.
+func (s *Service) newestMessages(ctx context.Context, app *config.App, room, before int64) (list []byte, ok bool) {
+	out := []byte{'['}
+	if app.LiveRooms.History > 0 {
+		newest, err := s.Ledger.Newest(ctx, room, app.LiveRooms.History)
+		if ok = err == nil; !ok {
+			s.Log.Debug("a newcomer gets no messages", "room", room, "err", err)
+		}
+		for _, e := range newest {
+			if before > 1 && e.Seq >= before {
+				continue
+			}
+			if len(out) > 1 {
+				out = append(out, ',')
+			}
+			out = append(out, e.pull(false)...)
 		}
 	}
-	return out
+	return append(out, ']'), ok
 }

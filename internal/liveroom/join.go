@@ -22,17 +22,28 @@ var (
 	errNoPermission = command.Err(group.CodeNoPermission, "the live room does not allow this to the caller")
 )
 
-// joinAnswer is what apply_join_group answers for a live room (protocol 03
-// §13.1). Without a LongPollingKey the SDK expects everything by push.
-type joinAnswer struct {
-	JoinedStatus   string
-	Type           string
-	HugeGroupFlag  int
-	AVChatRoomKey  string
-	LongPollingKey string `json:",omitempty"`
-	StartSeq       int64  `json:",omitempty"`
-	RspMsgList     []json.RawMessage
+// joinAnswer makes what apply_join_group answers for a live room (protocol 03
+// §13.1): with a place to poll from, unless the SDK is to expect everything by
+// push.
+func joinAnswer(app *config.App, g *group.Info, k key, pollFrom int64, history []byte) command.Raw {
+	text := k.sign(app)
+	o := wire.OpenObject(make([]byte, 0, len(history)+512))
+	o.Str("ActionStatus", "OK")
+	o.Int("ErrorCode", 0)
+	o.Str("ErrorInfo", "")
+	o.Str("JoinedStatus", "JoinedSuccess")
+	o.Str("Type", g.Kind.String())
+	o.Int("HugeGroupFlag", 1)
+	o.Str("AVChatRoomKey", text)
+	if pollFrom > 0 {
+		o.Str("LongPollingKey", text)
+		o.Int("StartSeq", pollFrom)
+	}
+	o.Raw("RspMsgList", history)
+	return o.Close()
 }
+
+var noHistory = []byte("[]")
 
 // Join implements [group.Rooms]. Coming again succeeds.
 func (s *Service) Join(ctx context.Context, call *command.Call, g *group.Info, history bool) (any, error) {
@@ -40,15 +51,15 @@ func (s *Service) Join(ctx context.Context, call *command.Call, g *group.Info, h
 		return nil, err
 	}
 	r := s.open(ctx, call.App, g)
-	ans := s.answerJoin(call.App, g, key{g.GID, call.UID})
 	w := &seat{device: fanout.Device{UID: call.UID, Inst: call.Inst}, place: r.newest()}
+	pollFrom, past := int64(0), noHistory
 	if call.App.LiveRooms.Delivery == config.DeliverByPolling {
-		ans.LongPollingKey, ans.StartSeq = ans.AVChatRoomKey, w.place+1
+		pollFrom = w.place + 1
 	} else if conn, ok := call.Conn.(terminal); ok {
 		w.conn = conn
 	}
 	if history {
-		ans.RspMsgList = s.newestMessages(ctx, call.App, g.GID, 0)
+		past = r.history(ctx)
 	}
 	fresh := s.enter(ctx, r, w)
 	if w.conn != nil {
@@ -57,11 +68,7 @@ func (s *Service) Join(ctx context.Context, call *command.Call, g *group.Info, h
 	if fresh {
 		s.announce(g, tipJoined, call.UID)
 	}
-	return ans, nil
-}
-
-func (s *Service) answerJoin(app *config.App, g *group.Info, k key) *joinAnswer {
-	return &joinAnswer{JoinedStatus: "JoinedSuccess", Type: g.Kind.String(), HugeGroupFlag: 1, AVChatRoomKey: k.sign(app), RspMsgList: []json.RawMessage{}}
+	return joinAnswer(call.App, g, key{g.GID, call.UID}, pollFrom, past), nil
 }
 
 // mayCome refuses the banned, and anybody when the room is full.
@@ -112,7 +119,7 @@ type joinRequest struct {
 
 // joinUnnamed is apply_join_group of a visitor without an account, who watches
 // by polling (protocol 03 §13.8).
-func (s *Service) joinUnnamed(ctx context.Context, call *command.Call, req *joinRequest) (*joinAnswer, error) {
+func (s *Service) joinUnnamed(ctx context.Context, call *command.Call, req *joinRequest) (command.Raw, error) {
 	g, err := s.Groups.Group(ctx, call.App.SDKAppID, req.GroupId)
 	if err != nil {
 		return nil, err
@@ -128,14 +135,13 @@ func (s *Service) joinUnnamed(ctx context.Context, call *command.Call, req *join
 		return nil, err
 	}
 	r := s.open(ctx, call.App, g)
-	ans := s.answerJoin(call.App, g, key{g.GID, visitor})
 	w := &seat{device: fanout.Device{UID: visitor}, place: r.newest()}
-	ans.LongPollingKey, ans.StartSeq = ans.AVChatRoomKey, w.place+1
+	past := noHistory
 	if req.HugeGroupHistoryMsgFlag == 1 {
-		ans.RspMsgList = s.newestMessages(ctx, call.App, g.GID, 0)
+		past = r.history(ctx)
 	}
 	s.enter(ctx, r, w)
-	return ans, nil
+	return joinAnswer(call.App, g, key{g.GID, visitor}, w.place+1, past), nil
 }
 
 // Quit implements [group.Rooms]: the account leaves with all its devices.

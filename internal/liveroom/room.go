@@ -19,6 +19,7 @@ type room struct {
 	topic fanout.Topic
 	ready chan struct{} // closed when the newest events are read
 	tips  tips
+	past  history
 
 	// mu comes after the follower's mu.
 	roomMu   sync.Mutex

@@ -140,10 +140,11 @@ func (s *Service) Recall(ctx context.Context, call *command.Call, g *group.Info,
 		if codes[seq] = s.refusal(call, role, rules.role(g, e.Sender), e); codes[seq] != 0 {
 			continue
 		}
-		s.publish(s.recallEvent(g, e, call.UserID, reason), boundsIn(call.App), nil)
+		// In this order: what newcomers see is read again after the event.
 		if err := s.Ledger.Recalled(ctx, g.GID, seq); err != nil {
 			s.Log.Warn("newcomers may still see a recalled message", "room", g.GID, "err", err)
 		}
+		s.publish(s.recallEvent(g, e, call.UserID, reason), boundsIn(call.App), nil)
 	}
 	return codes, nil
 }

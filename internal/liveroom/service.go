@@ -113,7 +113,7 @@ func (s *Service) Register(t *command.Table) {
 	const open, watch, poll = "group_open_http_svc.", "group_open_avchatroom_http_svc.", "get_msg"
 	command.Handle(t, "group_open_long_polling_http_svc."+poll, command.Users|command.Held, s.poll)
 	command.Handle(t, "group_open_long_polling_http_noauth_svc."+poll, command.Anonymous|command.Users|command.Held, s.poll)
-	command.Handle(t, "group_open_http_noauth_svc.apply_join_group", command.Anonymous|command.Users, s.joinUnnamed)
+	command.Handle(t, "group_open_http_noauth_svc.apply_join_group", command.Anonymous|command.Users|command.Crowded, s.joinUnnamed)
 	command.Handle(t, watch+"get_members", both, s.members)
 	command.Handle(t, watch+"modify_user_info", both, s.markMembers)
 	command.Handle(t, watch+"check_members", command.Admins, s.checkMembers)

@@ -96,6 +96,15 @@ engines('presence', { env }, ({ test }) => {
     assert.deepEqual(await statusOf(bob, alice.userID), [1, 'busy']);
   });
 
+  test('who watches an account that is deleted is told that it is offline', async (world) => {
+    const [alice, bob] = await world.users('alice', 'bob');
+    await alice.sdk.subscribeUserStatus({ userIDList: [bob.userID] });
+    const since = alice.mark();
+    await world.rest()('im_open_login_svc/account_delete', { DeleteItem: [{ UserID: bob.userID }] });
+    await bob.waitFor('KICKED_OUT');
+    await waitForStatus(alice, bob.userID, 3, { since });
+  });
+
   test('five hundred a call; what is refused', async (world) => {
     const raw = await world.raw({ login: world.id('alice') });
     const others = Array.from({ length: 500 }, (_, i) => `x${i}`);
@@ -106,6 +115,19 @@ engines('presence', { env }, ({ test }) => {
     assert.equal((await raw.request('im_open_status.ws_status_unsubscribe', { UnsubscribeAll: 1 })).ErrorCode, 0);
     assert.equal((await raw.request('im_open_status.ws_set_custom_status', { CustomStatus: 'x'.repeat(513) })).ErrorCode, 70402);
     assert.equal((await raw.request('im_open_status.ws_stat_settoken', { TokenID: 'token', VarToken: '', PushMsg: 1 })).ErrorCode, 0);
+  });
+});
+
+engines('presence and restarts', { env, engines: ['embedded'], timeout: 90000 }, ({ test }) => {
+  test('after a restart of a single node watchers are told of those who do not come back', async (world) => {
+    const [alice, stays, moves] = await world.users('alice', 'stays', 'moves');
+    await alice.sdk.subscribeUserStatus({ userIDList: [stays.userID, moves.userID] });
+    const since = alice.mark();
+    await stays.network.goOffline();
+    await world.nodes[0].restart({ kill: true });
+    await waitForStatus(alice, stays.userID, 3, { timeout: 40000, since });
+    assert.deepEqual(await statusOf(alice, moves.userID), [1, '']);
+    assert.deepEqual(told(alice, moves.userID, since), [], 'who comes back was never away');
   });
 });
 

@@ -87,6 +87,11 @@ func newNode(ctx context.Context, c *config.Config, log *slog.Logger) (*node, er
 	if err := n.wire(ctx); err != nil {
 		return nil, err
 	}
+	if n.redis == nil { // else the other nodes know who was here
+		if err := n.presence.Recall(ctx); err != nil {
+			return nil, err
+		}
+	}
 	return n, nil
 }
 
@@ -178,6 +183,7 @@ func (n *node) wirePresence(now func() time.Time) {
 	n.sessions.OnEnd(n.presence.End)
 	n.sessions.OnSweep(n.presence.Release)
 	n.accounts.OnDelete(n.presence.Delete)
+	n.accounts.OnDeleted(n.presence.Deleted)
 	n.hub.OnReset(n.registry.Recheck)
 }
 

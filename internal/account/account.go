@@ -57,6 +57,7 @@ type Directory struct {
 	creations *store.Gather[*creation]
 
 	removers []Remover                                 // see OnDelete
+	deleted  []func(uids []int64)                      // see OnDeleted
 	changes  []func(ctx context.Context, uids []int64) // see OnChange
 }
 

@@ -18,6 +18,10 @@ type Remover func(ctx context.Context, tx *sql.Tx, uids []int64) error
 // traffic starts.
 func (d *Directory) OnDelete(fn Remover) { d.removers = append(d.removers, fn) }
 
+// OnDeleted adds fn to what is told of accounts when their deletion is
+// committed. It must not block. Call it before traffic starts.
+func (d *Directory) OnDeleted(fn func(uids []int64)) { d.deleted = append(d.deleted, fn) }
+
 // Delete removes accounts for good and everything the removers know of. Their
 // names are free again, but under a new number, and tickets issued until now
 // stay void. Sent messages stay in other people's history. The devices are the
@@ -43,6 +47,9 @@ func (d *Directory) Delete(ctx context.Context, uids []int64) error {
 	}
 	for _, uid := range uids {
 		d.Forget(uid)
+	}
+	for _, fn := range d.deleted {
+		fn(uids)
 	}
 	return nil
 }

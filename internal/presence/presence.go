@@ -52,13 +52,15 @@ type Service struct {
 	pushed prometheus.Counter
 	wakeup chan struct{} // capacity 1
 
-	mu      sync.Mutex
-	devices map[fanout.Device]*device // guarded by mu, as all below: of this node
-	leaving []departure               // in the order of their end
-	look    map[int64]struct{}        // accounts that may have come or gone
-	owed    map[int64]bool            // accounts to tell of in any case; true: their own devices, too
-	last    map[int64]time.Time       // when an account was told of, if less than Spacing ago
-	pause   time.Time                 // the store or the bus failed: not before
+	mu       sync.Mutex
+	devices  map[fanout.Device]*device // guarded by mu, as all below: of this node
+	leaving  []departure               // in the order of their end
+	look     map[int64]struct{}        // accounts that may have come or gone
+	owed     map[int64]bool            // accounts to tell of in any case; true: their own devices, too
+	seen     map[fanout.Device]bool    // to be recorded: here now, or gone
+	partings map[int64]parting         // of accounts that are being deleted
+	last     map[int64]time.Time       // when an account was told of, if less than Spacing ago
+	pause    time.Time                 // the store or the bus failed: not before
 }
 
 // device is a login instance with its connections to this node. Without any
@@ -78,7 +80,8 @@ type departure struct {
 // anything.
 func New(o Options) *Service {
 	s := &Service{Options: o, wakeup: make(chan struct{}, 1), devices: map[fanout.Device]*device{},
-		look: map[int64]struct{}{}, owed: map[int64]bool{}, last: map[int64]time.Time{}}
+		look: map[int64]struct{}{}, owed: map[int64]bool{}, last: map[int64]time.Time{},
+		seen: map[fanout.Device]bool{}, partings: map[int64]parting{}}
 	f := promauto.With(o.Metrics)
 	s.told = f.NewCounter(prometheus.CounterOpts{Namespace: "imserver", Subsystem: "presence", Name: "changes_total",
 		Help: "Changes of accounts' status that somebody was told of."})
@@ -103,6 +106,7 @@ func (s *Service) Arrive(ses *session.Session) {
 		d = &device{class: ses.Class}
 		s.devices[ses.Device()] = d
 		s.Registry.Arrive(bus.Instance{UID: ses.UID, Inst: ses.Inst, Class: uint8(ses.Class)})
+		s.seen[ses.Device()] = true
 		s.lookAtLocked(ses.UID)
 	}
 	d.connections++
@@ -135,6 +139,7 @@ func (s *Service) dropLocked(dev fanout.Device) {
 	}
 	delete(s.devices, dev)
 	s.Registry.Depart(dev.UID, dev.Inst)
+	s.seen[dev] = false
 	s.lookAtLocked(dev.UID)
 }
 

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -46,6 +47,7 @@ func open(t *testing.T, fn func(t *testing.T, w *world)) {
 		w := &world{a, newService(a, bus.NewLocalRegistry(), nil)}
 		w.presence.Register(a.Table)
 		a.Accounts.OnDelete(w.presence.Delete)
+		a.Accounts.OnDeleted(w.presence.Deleted)
 		fn(t, w)
 	})
 }
@@ -340,16 +342,30 @@ func TestFriends(t *testing.T) {
 	wantTold(t, carol, "alice:3:")
 }
 
-// Ensure that a deleted account is forgotten on both sides.
+// Ensure that a deleted account is forgotten on both sides, and that those who
+// watched it are told that it is offline, once it is gone.
 func TestDeletedAccount(t *testing.T) {
 	open(t, func(t *testing.T, w *world) {
 		alice, bob, carol := w.User(t, "alice"), w.User(t, "bob"), w.User(t, "carol")
 		for _, pair := range [][2]*apptest.User{{alice, bob}, {bob, alice}, {carol, bob}} {
 			pair[0].Call(t, "im_open_status.ws_status_subscribe", `{"To_Account":["`+pair[1].UserID+`"]}`).Want(t, 0)
 		}
+		alice.Call(t, "im_open_status.ws_set_custom_status", `{"CustomStatus":"hello"}`).Want(t, 0)
+		w.presence.Arrive(w.device(t, alice, 1, session.Android))
+		w.run(t, time.Minute)
+		wantTold(t, bob, "alice:1:hello")
+		broken := errors.New("broken")
+		w.Accounts.OnDelete(func(context.Context, *sql.Tx, []int64) error { return broken })
+		if err := w.Accounts.Delete(t.Context(), []int64{alice.UID}); !errors.Is(err, broken) {
+			t.Fatal(err)
+		}
+		wantTold(t, bob) // it is still there
+		broken = nil
 		if err := w.Accounts.Delete(t.Context(), []int64{alice.UID}); err != nil {
 			t.Fatal(err)
 		}
+		wantTold(t, bob, "alice:3:")
+		wantTold(t, carol)
 		if n := w.watches(t); n != 1 {
 			t.Errorf("%d watches, want carol's", n)
 		}

@@ -13,7 +13,7 @@ import (
 // The states of an account (protocol 04 §4).
 const (
 	online   = 1
-	pushable = 2 // not connected, but a native device is still logged in
+	pushable = 2 // not connected, but a native device is logged in and was here within Reach
 	away     = 3 // not logged in, or only in pages that were closed
 )
 
@@ -67,7 +67,8 @@ func (s *Service) statuses(ctx context.Context, uids []int64, connected map[int6
 }
 
 // reachable returns the kinds of devices that are logged in and can be reached
-// without a connection: native ones, and pages that have left a token.
+// without a connection: native ones, and pages that have left a token, that
+// were connected within [Reach]. Nobody is told when that time ends.
 func (s *Service) reachable(ctx context.Context, uids []int64) (map[int64][]session.Class, error) {
 	if len(uids) == 0 {
 		return nil, nil
@@ -79,7 +80,8 @@ func (s *Service) reachable(ctx context.Context, uids []int64) (map[int64][]sess
 	among, args := store.Among(s.DB, 1, uids)
 	rows, err := store.Collect(ctx, s.DB.Lists, func(rows *sql.Rows, r *row) error { return rows.Scan(&r.uid, &r.class) },
 		fmt.Sprintf(`SELECT DISTINCT uid, class FROM sessions WHERE state = 0 AND (class <> 0 OR token <> '') AND uid %s AND expires_at > $%d
-			ORDER BY uid, class`, among, len(args)+1), append(args, s.Now().Unix())...)
+			AND (seen_at = 0 OR seen_at > $%d) ORDER BY uid, class`, among, len(args)+1, len(args)+2),
+		append(args, s.Now().Unix(), s.Now().Add(-Reach).Unix())...)
 	if err != nil {
 		return nil, fmt.Errorf("presence: logged in: %w", err)
 	}

@@ -3,6 +3,7 @@ package presence
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"slices"
 	"time"
 
@@ -30,7 +31,7 @@ func (s *Service) step(ctx context.Context) (next time.Time) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()
-	if err := s.announce(ctx, looks, owed); err != nil {
+	if err := errors.Join(s.record(ctx), s.announce(ctx, looks, owed)); err != nil {
 		s.Log.Warn("status changes were not told, will try again", "accounts", len(looks)+len(owed), "err", err)
 		s.mu.Lock()
 		s.pause = s.Now().Add(retry)
@@ -119,6 +120,9 @@ func (s *Service) announce(ctx context.Context, looks []int64, owed map[int64]bo
 	}
 	if err == nil {
 		err = err2
+	}
+	if err == nil {
+		err = s.recordGone(ctx, left)
 	}
 	if err == nil {
 		err = s.tell(ctx, owed, online)

@@ -110,15 +110,3 @@ func (s *Service) Release(ctx context.Context, uids []int64) error {
 	}
 	return nil
 }
-
-// Delete forgets accounts that are deleted. Give it to
-// account.Directory.OnDelete.
-func (s *Service) Delete(ctx context.Context, tx *sql.Tx, uids []int64) error {
-	in := store.In(1, len(uids))
-	for _, column := range []string{"uid", "target"} {
-		if _, err := tx.ExecContext(ctx, `DELETE FROM status_watches WHERE `+column+` IN `+in, store.Args(uids)...); err != nil {
-			return err
-		}
-	}
-	return nil
-}

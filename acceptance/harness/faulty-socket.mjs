@@ -8,6 +8,7 @@ const losing = new Map();
 let offline = false;
 let tap = () => {};
 let cutAfterLoss = false;
+const stalled = new Map(); // by servcmd: what would send the frames that wait
 
 export class FaultySocket extends WebSocket {
   constructor(url, protocols) {
@@ -20,6 +21,12 @@ export class FaultySocket extends WebSocket {
 
   send(data, ...rest) {
     const frame = decodeFrame(typeof data === 'string' ? Buffer.from(data) : Buffer.from(data.buffer ?? data, data.byteOffset ?? 0, data.byteLength));
+    const waiting = frame && stalled.get(frame.head.servcmd);
+    if (waiting) {
+      waiting.push(() => this.readyState === WebSocket.OPEN && this.send(data, ...rest));
+      tap({ out: true, stalled: true, head: frame.head, body: frame.body });
+      return undefined;
+    }
     if (frame) tap({ out: true, head: frame.head, body: frame.body });
     return super.send(data, ...rest);
   }
@@ -52,4 +59,11 @@ export const network = {
   goOnline() { offline = false; },
   /** The next count frames with this servcmd never reach the SDK; with cut, the socket then breaks. */
   lose(servcmd, count, cut) { losing.set(servcmd, count); cutAfterLoss = Boolean(cut); },
+  /** Requests with this servcmd wait, as on a slow line, until flow(); all others pass. */
+  stall(servcmd) { stalled.set(servcmd, stalled.get(servcmd) ?? []); },
+  flow(servcmd) {
+    const waiting = stalled.get(servcmd) ?? [];
+    stalled.delete(servcmd);
+    for (const send of waiting) send();
+  },
 };

@@ -130,7 +130,7 @@ export class User {
       () => `a frame at ${this.userID}`);
   }
 
-  /** Faults: cut(), goOffline(), goOnline(), lose(servcmd, count, cutAfterwards). */
+  /** Faults: cut(), goOffline(), goOnline(), lose(servcmd, count, cutAfterwards), stall(servcmd), flow(servcmd). */
   network = new Proxy({}, { get: (_, action) => (...args) => this.#request('network', { action, args }) });
 
   /** Things the SDK threw where an app could not catch them: in Node each would have ended the app. */

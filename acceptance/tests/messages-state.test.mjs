@@ -2,7 +2,7 @@
 // v2 as sender and receiver of each other.
 import assert from 'node:assert/strict';
 import { engines } from '../harness/engines.mjs';
-import { until } from '../harness/wait.mjs';
+import { sleep, until } from '../harness/wait.mjs';
 
 const c2c = (user) => `C2C${user.userID}`;
 const generations = [['v3', 'v3'], ['v3', 'v2'], ['v2', 'v3']];
@@ -149,18 +149,25 @@ engines('messages: state', { env: { IMSERVER_MAX_WEB_INSTANCES: '6' }, timeout: 
     const gone = await ann.sendText(ben.userID, 'gone');
     const edited = await ann.sendText(ben.userID, 'before');
     await ben.waitForMessage((m) => m.ID === edited.ID);
+    await ben.sdk.getMessageList({ conversationID: c2c(ann) });
     const since = ben.mark();
     await ben.network.goOffline();
     await ann.sdk.revokeMessage(gone);
     await ann.sdk.modifyMessage({ ...edited, $change: { payload: { text: 'after' } } });
+    await sleep(1100); // the SDK fetches what it missed in one way or another, depending on the second
     const missed = await ann.sendText(ben.userID, 'missed');
     await ben.network.goOnline();
     await ben.waitForMessage((m) => m.ID === missed.ID, { since, timeout: 15000 });
     await ben.waitFor('MESSAGE_REVOKED', has(gone.ID), { since, timeout: 15000 });
     await ben.waitFor('MESSAGE_MODIFIED', (list) => list.some((m) => m.ID === edited.ID && m.payload.text === 'after'), { since, timeout: 15000 });
     await ben.unread(2);
-    const { messages } = await fresh(world, ben, ann);
-    assert.deepEqual(messages.map((m) => [m.isRevoked, m.payload.text]).slice(1), [[false, 'after'], [false, 'missed']]);
+    const open = await ben.sdk.getMessageList({ conversationID: c2c(ann) });
+    const { device, messages } = await fresh(world, ben, ann);
+    for (const list of [open.data.messageList, messages]) {
+      assert.deepEqual(list.map((m) => [m.ID, m.isRevoked]), [[gone.ID, true], [edited.ID, false], [missed.ID, false]]);
+      assert.deepEqual(list.slice(1).map((m) => m.payload.text), ['after', 'missed']);
+    }
+    await device.unread(2);
   });
 
   test('do-not-disturb reaches every device of the user, the acting one too', async (world) => {

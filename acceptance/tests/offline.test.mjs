@@ -179,7 +179,11 @@ engines('offline', { env: { IMSERVER_LIMITS_COMMAND_RATE: '0' } }, ({ test }) =>
     await bob.sdk.getUserProfile({ userIDList: [world.id('x')] }).catch(() => {}); // any request makes the SDK reconnect
     await until(() => bob.received(since).length >= 40, { timeout: 10000, what: '40 messages' })
       .catch(() => {});
-    assert.deepEqual(bob.received(since).map((m) => m.payload.text).sort(), numbered(40).sort());
+    const got = bob.received(since).map((m) => m.payload.text);
+    assert.deepEqual([...got].sort(), numbered(40).sort());
+    const { MsgList } = await raw.request('openim.getroammsg', { Peer_Account: bob.userID, MaxCnt: 41, LastMsgTime: 0, MsgKey: '', GetDirection: 0, WithRecalledMsg: 1 });
+    assert.deepEqual(['before', ...got], MsgList.map((m) => m.MsgBody[0].MsgContent.Text), 'in the order of the log');
+    await bob.unread(41);
   });
 
   test('conversations stay after a relogin for both sides, newest first', async (world) => {

@@ -50,11 +50,16 @@ engines('rolling restart', { engines: ['cluster'], timeout: 180000 }, ({ test })
       assert.deepEqual(users.flatMap((u) => u.events.filter((e) => ['KICKED_OUT', 'SDK_NOT_READY'].includes(e.event))), []);
       const heard = bob.received().map((m) => m.ID);
       assert.equal(new Set(heard).size, heard.length, 'no message is announced twice');
-      // What the SDK has after catching up is whole; the order is the server's, as a new page sees it.
+      // What the open page has after catching up is whole and in order, and it counts what a new page counts.
+      let shown;
       await until(async () => {
-        const seen = new Set((await history(bob, `C2C${alice.userID}`)).map((m) => m.ID));
-        return toBob.every((id) => seen.has(id));
-      }, { every: 500, what: 'the page of bob to have everything' });
+        shown = (await history(bob, `C2C${alice.userID}`)).map((m) => m.ID).filter((id) => toBob.includes(id));
+        return shown.length >= toBob.length;
+      }, { every: 500, what: 'the page of bob to have everything' }).catch(() => {});
+      assert.deepEqual(shown, toBob, 'the open page of bob');
+      const counted = async (user) => (await user.sdk.getConversationProfile(`C2C${alice.userID}`)).data.conversation.unreadCount;
+      await until(async () => (await counted(bob)) === toBob.length, { what: 'the unread messages of bob' })
+        .catch(async () => assert.equal(await counted(bob), toBob.length, 'the unread messages of bob'));
       for (const user of [bob, carol]) {
         await user.leave();
         const again = world.user(user.userID, { exact: true, url: balancer.url });

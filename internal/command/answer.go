@@ -41,6 +41,13 @@ func Await(ctx context.Context, answer any, err error) (any, error) {
 	}
 }
 
+// Preceded is an answer with event items that the asking device is pushed right
+// before it; only the WebSocket door does so.
+type Preceded struct {
+	Events [][]byte
+	Answer any
+}
+
 // AppendAnswer appends the body of an answer to dst: the three envelope fields
 // and the fields of answer, or the refusal in err. It returns the code that it
 // wrote. A non-protocol error is answered as [CodeInternal] without its text.
@@ -51,6 +58,9 @@ func AppendAnswer(dst []byte, answer any, err error) ([]byte, int) {
 			e = Err(CodeInternal, "")
 		}
 		return appendRefusal(dst, e), e.Code
+	}
+	if p, ok := answer.(Preceded); ok {
+		answer = p.Answer
 	}
 	if raw, ok := answer.(Raw); ok {
 		return append(dst, raw...), 0

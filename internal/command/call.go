@@ -21,6 +21,10 @@ type Call struct {
 	// (*session.Session); nil unless Kind is Users.
 	Session any
 
+	// CatchingUp is set for CatchUp commands of a device that has come back and
+	// has not been answered a Sync command yet.
+	CatchingUp bool
+
 	Platform  int    // platform number of the head or URL (protocol 01 §1)
 	RequestID string // for logs
 	Conn      Conn   // the connection it came through; nil through REST

@@ -40,12 +40,15 @@ const (
 	// They must not change anything.
 	Snapshot
 	// Overview commands tell a device that came back what is newest in each of
-	// its conversations, by which it notices what it has missed: events of logs
-	// wait for the answer, so that they do not hide a gap before them.
+	// its conversations, by which it notices what it has missed: events wait for
+	// the answer, so that they do not hide a gap before them.
 	Overview
 	// CatchUp commands fetch what such a device has missed: its SDK ends that
 	// when it is pushed something newer, so events wait for these, too.
 	CatchUp
+	// Sync commands are the last that such a device asks: their answer has the
+	// unread counts, and what it missed of one-to-one chats and did not fetch.
+	Sync
 	// Held commands may wait for seconds before they answer: they do not count
 	// among those that a connection may have in flight, and a connection that
 	// is to be closed does not wait for them.

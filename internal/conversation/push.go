@@ -2,6 +2,8 @@ package conversation
 
 import (
 	"encoding/json"
+
+	"imserver/internal/fanout"
 )
 
 // The kinds of changes that own other devices are told of (protocol 02 §14.6).
@@ -46,7 +48,9 @@ type contactList struct {
 // fields are the members of a push that depend on its kind.
 type fields = map[string]any
 
-// tell pushes one change to the owner's other devices, as an Event 11 item.
+// tell pushes one change to the owner's other devices, as an Event 11 item. To a
+// device that has just come back it follows the messages: deleting must not
+// overtake what it deletes.
 func (s *Service) tell(to owner, kind int, payload fields) {
 	payload["PushType"] = kind
 	item, err := json.Marshal(struct {
@@ -56,5 +60,5 @@ func (s *Service) tell(to owner, kind int, payload fields) {
 	if err != nil {
 		return // strings and numbers always marshal
 	}
-	s.hub.Push(to.uid, item, to.device)
+	s.hub.PushWhen(to.uid, item, to.device, fanout.AfterSync)
 }

@@ -36,6 +36,23 @@ const (
 	Leave
 )
 
+// When says when a device that has just come back gets an event: such a device
+// first fetches what it missed, and an event in between could hide a gap, be
+// counted twice, or be undone by an answer that is older.
+type When uint8
+
+// Times.
+const (
+	// AtOnce events tell of nothing that the device fetches.
+	AtOnce When = iota
+	// AfterSync events are about one-to-one messages and conversations: they
+	// follow what the device fetches.
+	AfterSync
+	// InSync events are those that a sync, read after they came, tells of as
+	// well, and that must not be told twice.
+	InSync
+)
+
 // Event is something to hand to the devices subscribed to a topic. It is
 // immutable once published.
 type Event struct {
@@ -59,6 +76,8 @@ type Event struct {
 	// (a community's topics have one each and share its hub topic); Seq 0
 	// means that the event stands outside the order. See Order.
 	Log, Seq int64
+	// When is for events with Seq 0; those of logs always have to wait.
+	When When
 	// Room, when not 0, is the live room that the event belongs to: a connection
 	// that cannot keep up loses the oldest such events and is not closed for
 	// it. Item may then be several event items, separated by commas: Items of
@@ -84,7 +103,7 @@ func (e *Event) as(uid int64) *Event {
 	if len(e.AltTo) == 0 || !slices.Contains(e.AltTo, uid) {
 		return e
 	}
-	e.altOnce.Do(func() { e.alt = &Event{Kind: e.Kind, Item: e.AltItem, Log: e.Log, Seq: e.Seq} })
+	e.altOnce.Do(func() { e.alt = &Event{Kind: e.Kind, Item: e.AltItem, Log: e.Log, Seq: e.Seq, When: e.When} })
 	return e.alt
 }
 
@@ -112,7 +131,7 @@ const maxListed = 1024
 
 // append encodes the event for the bus.
 func (e *Event) append(dst []byte) []byte {
-	dst = append(dst, byte(e.Kind), e.KickType)
+	dst = append(dst, byte(e.Kind), e.KickType, byte(e.When))
 	for _, n := range []uint64{uint64(e.Except.UID), uint64(e.Except.Inst), uint64(e.Target.UID), uint64(e.Target.Inst),
 		uint64(e.NewInst), uint64(e.Log), uint64(e.Seq), uint64(len(e.Only)), uint64(len(e.Not)), uint64(len(e.AltTo)),
 		uint64(len(e.AltItem))} {
@@ -128,11 +147,11 @@ func (e *Event) append(dst []byte) []byte {
 
 // decode reads what append wrote; the items alias b.
 func decode(b []byte) (*Event, error) {
-	if len(b) < 2 {
+	if len(b) < 3 {
 		return nil, errShort
 	}
-	e := &Event{Kind: Kind(b[0]), KickType: b[1]}
-	b = b[2:]
+	e := &Event{Kind: Kind(b[0]), KickType: b[1], When: When(b[2])}
+	b = b[3:]
 	var n [11]uint64
 	for i := range n {
 		v, size := binary.Uvarint(b)

@@ -201,6 +201,11 @@ func (h *Hub) Push(uid int64, item []byte, except Device) {
 	h.Publish(User(uid), &Event{Item: item, Except: except})
 }
 
+// PushWhen is Push of what a device that has just come back gets at its time.
+func (h *Hub) PushWhen(uid int64, item []byte, except Device, when When) {
+	h.Publish(User(uid), &Event{Item: item, Except: except, When: when})
+}
+
 // Reaches reports whether an event to an account may reach a device other than
 // except. When it may not, the event need not be made: mostly the
 // device that sends is the account's only one.

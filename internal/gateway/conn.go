@@ -49,7 +49,7 @@ type Conn struct {
 	inflight int           // guarded by mu
 	held     int           // guarded by mu: commands that wait for news
 	stream   *stream       // guarded by mu: events of live rooms; nil until there was one
-	back     *hold         // guarded by mu: what waits for the list of a device that came back
+	back     *hold         // guarded by mu: what waits while a device that came back catches up
 	ordered  []request     // guarded by mu: waiting for the ordered runner
 	running  bool          // guarded by mu: the ordered runner is running
 	room     *sync.Cond    // on mu: inflight fell

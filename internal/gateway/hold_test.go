@@ -4,52 +4,112 @@ import (
 	"slices"
 	"testing"
 
+	"imserver/internal/command"
 	"imserver/internal/fanout"
 )
 
-func event(seq int64) outgoing {
-	return outgoing{event: &fanout.Event{Log: 1, Seq: seq, Item: []byte("{}")}}
+// event is one of a log, if it has a sequence, or one with a name and a turn.
+func event(seq int64, name string, when fanout.When) outgoing {
+	return outgoing{event: &fanout.Event{Log: seq, Seq: seq, When: when, Item: []byte(name)}}
 }
 
-// The events of logs wait for the list of a device that came back, and for what
-// it fetches then. Those that the list was read after are let go.
-func TestHold(t *testing.T) {
-	c := &Conn{server: &Server{opts: Options{MaxQueue: 1 << 20}}, writing: true} // a writer that takes nothing
-	c.catching(1)                                                                // from before
+// back is a connection of a device that has come back, with a writer that takes
+// nothing.
+func back() *Conn {
+	c := &Conn{server: &Server{opts: Options{MaxQueue: 1 << 20}}, writing: true}
+	c.inflight, c.server.opts.MaxInflight = 1, 10
 	c.Hold()
-	h := c.back
-	c.enqueue(event(1))
-	c.enqueue(event(2))
-	c.enqueue(event(0)) // stands outside of logs
-	held, seen := c.heldBack(), c.eventCount()
-	if held != 2 || len(c.out) != 1 {
-		t.Fatalf("%d events wait and %d go out; want 2 and 1", held, len(c.out))
-	}
-	c.enqueue(event(3))
-	if c.enqueueIf(seen, outgoing{message: []byte("list")}) {
-		t.Fatal("a list was given that was read before an event came")
-	}
-	c.enqueue(outgoing{message: []byte("list")})
-	c.listed(held)
-	c.listed(held) // a further page that was read at the same time
-	c.catching(-1) // from before
-	c.catching(1)
-	c.release(h)
-	if len(c.out) != 2 {
-		t.Fatal("events went out while the client caught up")
-	}
-	c.catching(-1)
-	c.release(h)
-	c.enqueue(event(4))
-	var got []int64
+	return c
+}
+
+func sent(c *Conn) (names []string) {
 	for _, o := range c.out {
 		if o.event != nil {
-			got = append(got, o.event.Seq)
+			names = append(names, string(o.event.Item))
 		} else {
-			got = append(got, -1)
+			names = append(names, string(o.message))
 		}
 	}
-	if want := []int64{0, -1, 3, 4}; !slices.Equal(got, want) {
-		t.Errorf("what goes out is %v; want %v (-1 is the list)", got, want)
+	return names
+}
+
+func wantSent(t *testing.T, c *Conn, want ...string) {
+	t.Helper()
+	if got := sent(c); !slices.Equal(got, want) {
+		t.Fatalf("what goes out is %v; want %v", got, want)
 	}
+}
+
+var (
+	windows  = request{access: command.Users | command.CatchUp}
+	overview = command.Users | command.Snapshot | command.Overview
+	counts   = command.Users | command.Snapshot | command.Sync
+)
+
+// Ensure that events about messages wait until a device that came back has read
+// its lists, and go out in their order: those that its list of conversations or
+// its sync tells of are let go.
+func TestHold(t *testing.T) {
+	c := back()
+	c.begin(windows)
+	h := c.back
+	c.enqueue(event(1, "log 1", 0))
+	c.enqueue(event(0, "message 1", fanout.AfterSync))
+	c.enqueue(event(0, "revoke 1", fanout.InSync))
+	c.enqueue(event(0, "status", fanout.AtOnce))
+	held, seen := c.heldBack(), c.eventCount()
+	wantSent(t, c, "status")
+	c.enqueue(event(2, "log 2", 0))
+	c.enqueue(event(0, "revoke 2", fanout.InSync))
+	if !c.enqueueIf(seen, outgoing{message: []byte("list")}) {
+		t.Fatal("an event that waits made the list be read again")
+	}
+	c.fetched(overview, held)
+	c.enqueue(event(3, "log 3", 0))
+	c.fetched(overview, c.heldBack()) // a further page
+	c.release(h)
+	wantSent(t, c, "status", "list") // the windows are not answered yet
+	c.end(windows)
+	if !c.catchingUp() {
+		t.Fatal("the device has no counts, and is said to be done")
+	}
+	c.enqueue(outgoing{message: []byte("counts")})
+	c.fetched(counts, held)
+	c.fetched(counts, held)
+	if c.catchingUp() {
+		t.Fatal("the device has its counts, and is said not to be done")
+	}
+	c.release(h)
+	c.enqueue(event(4, "log 4", 0))
+	wantSent(t, c, "status", "list", "counts", "message 1", "log 2", "revoke 2", "log 3", "log 4")
+	if c.back != nil || h.bytes != len("message 1log 2revoke 2log 3")+4*160 {
+		t.Errorf("what waited counts %d bytes", h.bytes)
+	}
+}
+
+// Ensure that a list is read again when an event went out meanwhile.
+func TestHoldRereads(t *testing.T) {
+	c := back()
+	seen := c.eventCount()
+	c.enqueue(event(0, "status", fanout.AtOnce))
+	if c.enqueueIf(seen, outgoing{message: []byte("list")}) {
+		t.Fatal("a list was given that was read before an event")
+	}
+}
+
+// Ensure that a device that is made to ask for everything again waits again, and
+// that a command from before it came back does not count.
+func TestHoldAgain(t *testing.T) {
+	c := back()
+	h := c.back
+	c.end(windows) // from before
+	c.fetched(overview, 0)
+	c.fetched(counts, 0)
+	c.Hold()
+	if c.back != h || !c.catchingUp() {
+		t.Fatal("the device does not wait again")
+	}
+	c.enqueue(event(0, "message", fanout.AfterSync))
+	c.release(h)
+	wantSent(t, c, "message")
 }

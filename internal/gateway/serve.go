@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"time"
 
@@ -98,6 +99,9 @@ func (c *Conn) begin(r request) bool {
 		c.room.Wait()
 	}
 	c.inflight++
+	if r.access&fetches != 0 {
+		c.catchingLocked(1)
+	}
 	return true
 }
 
@@ -113,6 +117,9 @@ func (c *Conn) end(r request) {
 		return
 	}
 	c.inflight--
+	if r.access&fetches != 0 {
+		c.catchingLocked(-1)
+	}
 	if c.room != nil {
 		c.room.Signal()
 	}
@@ -155,10 +162,10 @@ func (c *Conn) serveOrdered() {
 // serve runs one command and replies, at once or when its commit is done.
 func (c *Conn) serve(r request) {
 	ctx, cancel := context.WithTimeout(context.Background(), c.server.opts.Timeout)
-	if r.access&command.CatchUp != 0 {
-		c.catching(1)
-	}
 	call, err := c.authenticate(ctx, r)
+	if err == nil && r.access&command.CatchUp != 0 && call.Kind == command.Users {
+		call.CatchingUp = c.catchingUp()
+	}
 	if err == nil && r.access&command.Once != 0 && call.Kind == command.Users {
 		again, first := c.server.replays.claim(call, r)
 		if !first {
@@ -231,9 +238,6 @@ func (c *Conn) finish(r request, call *command.Call, answer any, err error) {
 			"request", call.RequestID, "code", command.CodeOf(err), "took", time.Since(r.start))
 	}
 	c.reply(r, answer, err)
-	if r.access&command.CatchUp != 0 {
-		c.catching(-1)
-	}
 	c.end(r)
 }
 
@@ -253,13 +257,20 @@ func (c *Conn) reply(r request, answer any, err error) {
 	c.account(r, code)
 }
 
-// encode makes the WebSocket message of an answer.
+// encode makes the WebSocket message of an answer, after those of the events
+// that precede it.
 func (c *Conn) encode(r request, answer any, err error) (message []byte, code int) {
 	body := buffers.Get().(*[]byte)
 	doc := buffers.Get().(*[]byte)
 	*body, code = command.AppendAnswer((*body)[:0], answer, err)
 	*doc = wire.AppendAnswer((*doc)[:0], r.head.Command, r.head.Seq, *body)
-	message = wire.AppendMessage(make([]byte, 0, len(*doc)+10), *doc, c.mode)
+	message = make([]byte, 0, len(*doc)+10)
+	if p, ok := answer.(command.Preceded); ok && err == nil {
+		for items := range slices.Chunk(p.Events, maxMerge) {
+			message = wire.AppendMergedPush(message, items, c.mode)
+		}
+	}
+	message = wire.AppendMessage(message, *doc, c.mode)
 	for _, b := range []*[]byte{body, doc} {
 		if cap(*b) <= maxKept {
 			buffers.Put(b)

@@ -13,22 +13,21 @@ const maxReread = 10
 // it has. An event that was queued while the list was read would be undone by
 // it, so the answer is only queued when none was; otherwise the list is read
 // again. Under a flood that never pauses the last reading goes out as it is.
+// Events that wait follow the answer, and undo nothing.
 func (c *Conn) serveSnapshot(ctx context.Context, call *command.Call, r request) {
 	for try := 0; ; try++ {
 		seen, held := c.eventCount(), c.heldBack()
 		answer, err := c.run(ctx, call, r)
 		if err != nil || try == maxReread {
-			c.finish(r, call, answer, err)
-			if err == nil && r.access&command.Overview != 0 {
-				c.listed(held)
+			if err == nil {
+				c.fetched(r.access, held)
 			}
+			c.finish(r, call, answer, err)
 			return
 		}
 		message, code := c.encode(r, answer, nil)
 		if c.enqueueIf(seen, outgoing{message: message}) {
-			if r.access&command.Overview != 0 {
-				c.listed(held)
-			}
+			c.fetched(r.access, held)
 			c.account(r, code)
 			c.end(r)
 			return

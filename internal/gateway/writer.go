@@ -40,11 +40,11 @@ func (c *Conn) enqueueLocked(o outgoing) {
 		c.mu.Unlock()
 		return
 	}
-	if o.event != nil && !o.event.Apart {
-		c.events++
-	}
 	held := c.holdLocked(o)
 	if !held {
+		if o.event != nil && !o.event.Apart {
+			c.events++
+		}
 		c.out = append(c.out, o)
 		c.outBytes += o.size()
 	}

@@ -62,7 +62,11 @@ func (s *Service) adminUnread(ctx context.Context, call *command.Call, req *admi
 	if err != nil {
 		return nil, err
 	}
-	counts, err := s.unreadCounts(ctx, owner.UID, floor(s.Now(), call.App.Retention))
+	unread, err := s.unreadCounts(ctx, s.DB.Read, owner.UID, floor(s.Now(), call.App.Retention))
+	if err != nil {
+		return nil, err
+	}
+	counts, err := s.named(ctx, unread, nil)
 	if err != nil {
 		return nil, err
 	}

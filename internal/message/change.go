@@ -91,11 +91,17 @@ func (m *Message) seenBy(uid int64) bool {
 }
 
 // tellBoth pushes an event of a message to both sides, except the acting device.
-func (s *Service) tellBoth(m *Message, item []byte, device fanout.Device) {
-	s.Hub.Push(m.From, item, device)
+func (s *Service) tellBoth(m *Message, item []byte, device fanout.Device, when fanout.When) {
+	s.Hub.PushWhen(m.From, item, device, when)
 	if m.From != m.To && m.Flags&flagDiscarded == 0 {
-		s.Hub.Push(m.To, item, device)
+		s.Hub.PushWhen(m.To, item, device, when)
 	}
+}
+
+// tell pushes an event about messages to uid's devices except one. To a device
+// that has just come back it follows the messages.
+func (s *Service) tell(uid int64, item []byte, except fanout.Device) {
+	s.Hub.PushWhen(uid, item, except, fanout.AfterSync)
 }
 
 // parties looks up the sender and receiver that a request names.

@@ -145,12 +145,12 @@ func (s *Service) Remove(ctx context.Context, call *command.Call, uid int64, ids
 	if len(peers) == 0 {
 		return nil
 	}
-	set := "hidden_seq = "
+	set := "read_at = $2, hidden_seq = "
 	if clear {
 		set = "cleared_seq = " + lastOfPair + ", " + set
 	}
-	_, err = s.DB.Write.ExecContext(ctx, `UPDATE c2c_members SET `+set+lastOfPair+` WHERE uid = $1 AND peer IN `+store.In(2, len(peers)),
-		store.Args(peers, any(uid))...)
+	_, err = s.DB.Write.ExecContext(ctx, `UPDATE c2c_members SET `+set+lastOfPair+` WHERE uid = $1 AND peer IN `+store.In(3, len(peers)),
+		store.Args(peers, any(uid), any(s.Now().Unix()))...)
 	if err != nil {
 		return fmt.Errorf("message: remove: %w", err)
 	}

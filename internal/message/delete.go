@@ -133,7 +133,8 @@ func (s *Service) clear(ctx context.Context, call *command.Call, req *clearReque
 
 // Clear empties the history of a pair for uid, up to now.
 func (s *Service) Clear(ctx context.Context, uid int64, peer *account.Account) error {
-	_, err := s.DB.Write.ExecContext(ctx, `UPDATE c2c_members SET cleared_seq = `+lastOfPair+` WHERE uid = $1 AND peer = $2`, uid, peer.UID)
+	_, err := s.DB.Write.ExecContext(ctx, `UPDATE c2c_members SET cleared_seq = `+lastOfPair+`, read_at = $3 WHERE uid = $1 AND peer = $2`,
+		uid, peer.UID, s.Now().Unix())
 	if err != nil {
 		return fmt.Errorf("message: clear: %w", err)
 	}

@@ -5,6 +5,7 @@ import (
 
 	"imserver/internal/annotation"
 	"imserver/internal/command"
+	"imserver/internal/fanout"
 	"imserver/internal/wire"
 )
 
@@ -116,7 +117,7 @@ func (s *Service) setExtensions(ctx context.Context, call *command.Call, req *se
 		return nil, err
 	}
 	if ans.Changed() {
-		s.tellBoth(t.Message, annotation.ExtensionEvent(t.extensionInfo(), ans), device(call))
+		s.tellBoth(t.Message, annotation.ExtensionEvent(t.extensionInfo(), ans), device(call), fanout.AfterSync)
 	}
 	return ans, nil
 }

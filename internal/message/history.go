@@ -32,6 +32,18 @@ const maxPage = 100
 // maxSecond bounds by how much a page grows to reach the end of a second.
 const maxSecond = 5000
 
+// recoveryPage is how many messages SDKs ask for when they fetch what they
+// missed of a chat; no other call of theirs asks for as many (protocol 02 §7).
+const recoveryPage = 16
+
+// leavesNewest reports whether a page is one of those by which a device that
+// came back fetches what it missed. Its SDK, which comes with a sync next, takes
+// the unread count of a chat only with a message that is new to it (protocol
+// 02 §6): the newest one is left for that.
+func (req *historyRequest) leavesNewest(call *command.Call) bool {
+	return call.CatchingUp && req.GetDirection == 1 && req.MsgKey == "" && req.MaxCnt == recoveryPage
+}
+
 func (s *Service) history(ctx context.Context, call *command.Call, req *historyRequest) (*historyAnswer, error) {
 	peer, err := s.Accounts.Former(ctx, call.App.SDKAppID, req.Peer_Account)
 	if err != nil {
@@ -61,15 +73,20 @@ func (s *Service) history(ctx context.Context, call *command.Call, req *historyR
 		}
 	}
 	if !w.newest && !keyed && ans.Complete == 0 {
-		// The SDKs' recovery ignores the key: a page that ends inside a second
-		// would be asked for again for ever (protocol 02 §7, trap 15).
-		last := list[len(list)-1].Seq
-		w.above, w.below, w.limit = last, until(secondOf(last))+1, maxSecond
-		rest, err := s.page(ctx, w)
-		if err != nil {
+		if list, err = s.wholeSecond(ctx, w, list); err != nil {
 			return nil, err
 		}
-		list = append(list, rest...)
+		if req.leavesNewest(call) {
+			w.above, w.below, w.limit = list[len(list)-1].Seq, math.MaxInt64, 1
+			more, err := s.page(ctx, w)
+			if err != nil {
+				return nil, err
+			}
+			ans.Complete = 1 - len(more)
+		}
+	}
+	if ans.Complete == 1 && len(list) > 1 && req.leavesNewest(call) {
+		list = list[:len(list)-1]
 	}
 	who, err := s.both(ctx, call.UID, peer.UID)
 	if err != nil {
@@ -88,6 +105,16 @@ func (s *Service) history(ctx context.Context, call *command.Call, req *historyR
 	}
 	ans.MsgCnt = len(list)
 	return ans, nil
+}
+
+// wholeSecond appends to a page by time what is left of its last second. SDKs'
+// recovery ignores the key: a page that ends inside a second would be asked for
+// again for ever (protocol 02 §7, trap 15).
+func (s *Service) wholeSecond(ctx context.Context, w window, list []Message) ([]Message, error) {
+	last := list[len(list)-1].Seq
+	w.above, w.below, w.limit = last, until(secondOf(last))+1, maxSecond
+	rest, err := s.page(ctx, w)
+	return append(list, rest...), err
 }
 
 // maxUnix keeps times within what a sequence can hold.

@@ -6,6 +6,7 @@ import (
 
 	"imserver/internal/account"
 	"imserver/internal/command"
+	"imserver/internal/fanout"
 	"imserver/internal/wire"
 )
 
@@ -122,7 +123,7 @@ func (s *Service) rewrite(ctx context.Context, call *command.Call, sender, recei
 	if err != nil {
 		return nil, err
 	}
-	s.tellBoth(m, m.modifyItem(sender, receiver), device(call))
+	s.tellBoth(m, m.modifyItem(sender, receiver), device(call), fanout.AfterSync)
 	state := m.state()
 	return &state, nil
 }

@@ -47,7 +47,7 @@ func (s *Service) unreact(ctx context.Context, call *command.Call, req *reactReq
 // reacted is personal, so each side gets its own (protocol 02 §16, trap 12).
 func (s *Service) tellReaction(call *command.Call, t *target, sum annotation.Summary, added bool) {
 	info := t.reactionInfo()
-	s.Hub.Push(call.UID, annotation.MyReactionEvent(info, sum.Reaction, added), device(call))
+	s.tell(call.UID, annotation.MyReactionEvent(info, sum.Reaction, added), device(call))
 	users := t.names(sum.UIDs)
 	for _, uid := range []int64{t.From, t.To} {
 		if uid == t.To && (t.From == t.To || t.Flags&flagDiscarded != 0) {
@@ -57,7 +57,7 @@ func (s *Service) tellReaction(call *command.Call, t *target, sum annotation.Sum
 		for _, u := range sum.UIDs {
 			mine = mine || u == uid
 		}
-		s.Hub.Push(uid, annotation.ReactionEvent(info, sum, users, mine), fanout.Device{})
+		s.tell(uid, annotation.ReactionEvent(info, sum, users, mine), fanout.Device{})
 	}
 }
 

@@ -66,7 +66,8 @@ func (s *Service) ReadUpTo(ctx context.Context, me, peer *account.Account, unix 
 		if err != nil {
 			return err
 		}
-		res, err := tx.ExecContext(ctx, `UPDATE c2c_members SET read_seq = $3 WHERE uid = $1 AND peer = $2 AND read_seq < $3`, me.UID, peer.UID, seq)
+		res, err := tx.ExecContext(ctx, `UPDATE c2c_members SET read_seq = $3, read_at = $4 WHERE uid = $1 AND peer = $2 AND read_seq < $3`,
+			me.UID, peer.UID, seq, s.Now().Unix())
 		if err != nil {
 			return err
 		}
@@ -78,8 +79,8 @@ func (s *Service) ReadUpTo(ctx context.Context, me, peer *account.Account, unix 
 		return fmt.Errorf("message: read: %w", err)
 	}
 	if moved {
-		s.Hub.Push(peer.UID, readReceiptItem(me, secondOf(seq)), fanout.Device{})
-		s.Hub.Push(me.UID, readSyncItem(peer, secondOf(seq)), device)
+		s.tell(peer.UID, readReceiptItem(me, secondOf(seq)), fanout.Device{})
+		s.tell(me.UID, readSyncItem(peer, secondOf(seq)), device)
 	}
 	return nil
 }

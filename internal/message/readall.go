@@ -77,14 +77,21 @@ func (s *Service) readAll(ctx context.Context, call *command.Call, req *readAllR
 			return nil, err
 		}
 	}
-	s.Hub.Push(call.UID, ans.item(), device(call))
+	// Two events, because a sync tells of one-to-one chats only. To a device
+	// that has synced since, "all" would be what is unread by now.
+	if ans.C2CReadAllMsg == 1 {
+		s.Hub.PushWhen(call.UID, readAllItem(1, nil), device(call), fanout.InSync)
+	}
+	if len(ans.GroupReadInfoArray) > 0 {
+		s.tell(call.UID, readAllItem(0, ans.GroupReadInfoArray), device(call))
+	}
 	return ans, nil
 }
 
-// item is the Event 14 item for own other devices (protocol 02 §8.3).
-func (a *readAllAnswer) item() []byte {
+// readAllItem is an Event 14 item for own other devices (protocol 02 §8.3).
+func readAllItem(c2c int64, read []GroupReadResult) []byte {
 	groups := []byte{'['}
-	for _, g := range a.GroupReadInfoArray {
+	for _, g := range read {
 		if g.RetCode != 0 {
 			continue
 		}
@@ -98,7 +105,7 @@ func (a *readAllAnswer) item() []byte {
 	}
 	o := wire.OpenObject(nil)
 	o.Int("Event", 14)
-	o.Int("C2CReadAllMsg", int64(a.C2CReadAllMsg))
+	o.Int("C2CReadAllMsg", c2c)
 	o.Raw("GroupReadInfoArray", append(groups, ']'))
 	return o.Close()
 }
@@ -119,7 +126,8 @@ func (s *Service) readEveryone(ctx context.Context, call *command.Call) error {
 			return err
 		}
 		moved, err = store.Collect(ctx, tx, func(rows *sql.Rows, r *read) error { return rows.Scan(&r.peer, &r.seq) },
-			`UPDATE c2c_members SET read_seq = `+lastOfPair+` WHERE uid = $1 AND read_seq < `+lastOfPair+` RETURNING peer, read_seq`, call.UID)
+			`UPDATE c2c_members SET read_seq = `+lastOfPair+`, read_at = $2 WHERE uid = $1 AND read_seq < `+lastOfPair+` RETURNING peer, read_seq`,
+			call.UID, s.Now().Unix())
 		return err
 	})
 	if err != nil {
@@ -132,7 +140,7 @@ func (s *Service) readEveryone(ctx context.Context, call *command.Call) error {
 	}
 	for _, peer := range unread {
 		if seq := at[peer]; seq > 0 {
-			s.Hub.Push(peer, readReceiptItem(me, secondOf(seq)), fanout.Device{})
+			s.tell(peer, readReceiptItem(me, secondOf(seq)), fanout.Device{})
 		}
 	}
 	return nil

@@ -78,7 +78,7 @@ func (s *Service) confirm(ctx context.Context, call *command.Call, me *account.A
 		return err
 	}
 	if len(fresh) > 0 {
-		s.Hub.Push(sender.UID, receiptItem(me, sender, fresh, now), fanout.Device{})
+		s.tell(sender.UID, receiptItem(me, sender, fresh, now), fanout.Device{})
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 
 	"imserver/internal/account"
 	"imserver/internal/command"
+	"imserver/internal/fanout"
 )
 
 type revokeRequest struct {
@@ -86,6 +87,7 @@ func (s *Service) takeBack(ctx context.Context, call *command.Call, sender, rece
 	if err != nil {
 		return err
 	}
-	s.tellBoth(m, m.revokeItem(sender, receiver), device(call))
+	// A sync tells of it, too, and each notice costs one unread (protocol 02 trap 13).
+	s.tellBoth(m, m.revokeItem(sender, receiver), device(call), fanout.InSync)
 	return nil
 }

@@ -240,13 +240,13 @@ type delivery struct {
 func (s *Service) deliver(app uint32, m *Message, sender, receiver *account.Account, how delivery) {
 	discarded := m.Flags&flagDiscarded != 0
 	if !discarded && s.Hub.Reaches(receiver.UID, how.device) {
-		s.Hub.Push(receiver.UID, m.pushItem(sender, receiver, toReceiver), how.device)
+		s.tell(receiver.UID, m.pushItem(sender, receiver, toReceiver), how.device)
 	}
 	switch {
 	case how.changed:
-		s.Hub.Push(sender.UID, m.pushItem(sender, receiver, toSenderChanged), fanout.Device{})
+		s.tell(sender.UID, m.pushItem(sender, receiver, toSenderChanged), fanout.Device{})
 	case how.sync && sender.UID != receiver.UID && s.Hub.Reaches(sender.UID, how.device):
-		s.Hub.Push(sender.UID, m.pushItem(sender, receiver, toSender), how.device)
+		s.tell(sender.UID, m.pushItem(sender, receiver, toSender), how.device)
 	}
 	notice := Notice{App: app, From: sender, To: receiver, Message: m}
 	if s.Pusher != nil && !discarded {
@@ -266,13 +266,13 @@ func (s *Service) sendOnline(m *Message, sender, receiver *account.Account, how 
 		return append(item[:len(item)-3], `,"MsgLifeTime":0}]}`...)
 	}
 	if !discarded {
-		s.Hub.Push(receiver.UID, online(toReceiver), how.device)
+		s.tell(receiver.UID, online(toReceiver), how.device)
 	}
 	switch {
 	case how.changed:
-		s.Hub.Push(sender.UID, online(toSenderChanged), fanout.Device{})
+		s.tell(sender.UID, online(toSenderChanged), fanout.Device{})
 	case how.sync && sender.UID != receiver.UID:
-		s.Hub.Push(sender.UID, online(toSender), how.device)
+		s.tell(sender.UID, online(toSender), how.device)
 	}
 	return sendAnswer{m.Time(), m.Key()}
 }

@@ -108,8 +108,8 @@ func (s *Service) Stop(ctx context.Context) error { return s.log.Stop(ctx) }
 // Register adds the commands to the table.
 func (s *Service) Register(t *command.Table) {
 	command.Handle(t, "openim.sendmsg", command.Users|command.Ordered, s.send)
-	command.Handle(t, "openim.getmsg", command.Users|command.Snapshot, s.sync)
-	command.Handle(t, "openim.getroammsg", command.Users, s.history)
+	command.Handle(t, "openim.getmsg", command.Users|command.Snapshot|command.Sync, s.sync)
+	command.Handle(t, "openim.getroammsg", command.Users|command.CatchUp, s.history)
 	command.Handle(t, "openim.msgreaded", command.Users, s.markRead)
 	command.Handle(t, "openim.get_peer_read_time", command.Users, s.peerReadTime)
 	command.Handle(t, "openim.ws_msg_push_ack", command.Users, s.ack)

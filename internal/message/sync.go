@@ -1,13 +1,11 @@
 package message
 
 import (
+	"cmp"
 	"context"
-	"database/sql"
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strconv"
-	"strings"
 
 	"imserver/internal/account"
 	"imserver/internal/command"
@@ -38,6 +36,9 @@ type syncAnswer struct {
 // Bounds of a sync answer.
 const (
 	syncPage = 200
+	// syncPairs bounds the conversations whose newest message is left for the
+	// last page.
+	syncPairs = 500
 	// syncOverlap is how far behind its time a cookie points, seconds: a
 	// message may be committed a moment after the second it carries, and
 	// nodes' clocks differ. The SDK drops what it has already.
@@ -45,63 +46,147 @@ const (
 )
 
 // sync is openim.getmsg (protocol 02 §6): the messages since the cookie, or
-// the unread ones, and the unread counts. The cookie is a place in time, which
-// all pairs' logs share.
-func (s *Service) sync(ctx context.Context, call *command.Call, req *syncRequest) (*syncAnswer, error) {
+// the unread ones, and the unread counts.
+func (s *Service) sync(ctx context.Context, call *command.Call, req *syncRequest) (any, error) {
 	now := s.Now()
 	low := floor(now, call.App.Retention)
-	position, changes, known := parseCookie(req.Cookie)
-	ans := &syncAnswer{SyncFlag: 2, MsgList: []json.RawMessage{}, C2CPairUnreadCount: []pairUnread{},
-		C2CRemainingUnreadCount: []struct{}{}, EventArray: []json.RawMessage{}, Cookie: cookie(from(now.Unix()-syncOverlap), 0)}
-	var list []Message
+	at, known := parseCookie(req.Cookie)
+	var m missed
 	var err error
 	if known {
-		list, err = s.since(ctx, call.UID, max(low, position), syncPage+1)
-		if len(list) > syncPage {
-			list = list[:syncPage]
-			ans.SyncFlag, ans.Cookie = 1, cookie(list[syncPage-1].Seq, changes)
-		}
+		m, err = s.missedSince(ctx, call.UID, low, at)
 	} else {
-		list, err = s.unread(ctx, call.UID, low, syncPage)
+		m, err = s.unreadAtLogin(ctx, call.UID, low)
 	}
 	if err != nil {
 		return nil, err
 	}
-	var changed []Message
-	if known && ans.SyncFlag == 2 {
-		if changed, err = s.changedSince(ctx, call.UID, low, changes); err != nil {
-			return nil, err
-		}
-	}
-	who, err := s.everyone(ctx, list, changed)
+	who, err := s.everyone(ctx, m.list, m.changed)
 	if err != nil {
 		return nil, err
 	}
-	for i := range list {
-		m := &list[i]
-		ans.MsgList = append(ans.MsgList, m.historyItem(who[m.From], who[m.To]))
+	ans := &syncAnswer{SyncFlag: 2, MsgList: []json.RawMessage{}, C2CPairUnreadCount: []pairUnread{},
+		C2CRemainingUnreadCount: []struct{}{}, EventArray: []json.RawMessage{}, Cookie: cookie{seq: from(now.Unix() - syncOverlap)}.String()}
+	for i := range m.list {
+		msg := &m.list[i]
+		ans.MsgList = append(ans.MsgList, msg.historyItem(who[msg.From], who[msg.To]))
 	}
-	for i := range changed {
-		if m := &changed[i]; m.Flags&FlagRevoked != 0 {
-			ans.MsgList = append(ans.MsgList, revokeInSync(m, who))
+	if m.next != nil {
+		ans.SyncFlag, ans.Cookie = 1, m.next.String()
+		return ans, nil
+	}
+	for i := range m.changed {
+		if msg := &m.changed[i]; msg.Flags&FlagRevoked != 0 {
+			ans.MsgList = append(ans.MsgList, revokeInSync(msg, who))
 		} else {
-			ans.EventArray = append(ans.EventArray, m.modifyItem(who[m.From], who[m.To]))
+			ans.EventArray = append(ans.EventArray, msg.modifyItem(who[msg.From], who[msg.To]))
 		}
 	}
-	if ans.SyncFlag == 2 {
-		// Without a cookie the list is the unread messages: none of them, none to count.
-		if known || len(list) > 0 {
-			if ans.C2CPairUnreadCount, err = s.unreadCounts(ctx, call.UID, low); err != nil {
-				return nil, err
+	if ans.C2CPairUnreadCount, err = s.named(ctx, m.counts, who); err != nil {
+		return nil, err
+	}
+	events, err := s.missedEvents(ctx, call, at.changes)
+	if err != nil {
+		return nil, err
+	}
+	ans.EventArray = append(ans.EventArray, events...)
+	read, err := s.readNotices(ctx, &m, now.Unix())
+	if err != nil {
+		return nil, err
+	}
+	return command.Preceded{Events: read, Answer: ans}, nil
+}
+
+// missed is what a sync tells of one-to-one chats.
+type missed struct {
+	list    []Message
+	changed []Message // revoked or edited, the first change first
+	counts  []unreadCount
+	read    []int64 // peers of whom there may be fewer unread messages than before
+	next    *cookie // where the next page begins; nil on the last one
+}
+
+// unreadAtLogin is what a device learns that was never here: unread messages,
+// the newest ones when there are many. While they are few they are all, and
+// counting them is exact at whatever moment they were read.
+func (s *Service) unreadAtLogin(ctx context.Context, uid, low int64) (m missed, err error) {
+	if m.list, err = s.unread(ctx, uid, low, syncPage); err != nil {
+		return m, err
+	}
+	if len(m.list) < syncPage {
+		m.counts = countUnread(m.list)
+		return m, nil
+	}
+	m.counts, err = s.unreadCounts(ctx, s.DB.Read, uid, low)
+	return m, err
+}
+
+// missedSince is what a device learns that was here before. Messages and counts
+// are read at one moment: the SDK takes the count of a conversation as it is,
+// and adds to it what is pushed and not in the list.
+//
+// Two things about SDKs (protocol 02 §6): they take the count of a conversation
+// only when the last page has a message of it that is new to them, and they do
+// not show the messages of the pages before. So each conversation's newest
+// message is left for the last page, and there its count stands even when it
+// is 0.
+func (s *Service) missedSince(ctx context.Context, uid, low int64, at cookie) (m missed, err error) {
+	err = s.DB.Snapshot(ctx, func(q store.Querier) error {
+		m = missed{}
+		if m.list, err = s.since(ctx, q, uid, max(low, at.seq), syncPage+1); err != nil {
+			return err
+		}
+		if len(m.list) > syncPage || at.bound > 0 {
+			if err := s.onePage(ctx, q, &m, uid, low, at); err != nil || m.next != nil {
+				return err
 			}
 		}
-		missed, err := s.missedEvents(ctx, call, changes)
-		if err != nil {
-			return nil, err
+		if m.changed, err = s.changedSince(ctx, q, uid, low, at.changes); err != nil {
+			return err
 		}
-		ans.EventArray = append(ans.EventArray, missed...)
+		if m.read, err = s.readSince(ctx, q, uid, at.changes); err != nil {
+			return err
+		}
+		m.counts, err = s.unreadCounts(ctx, q, uid, low)
+		return err
+	})
+	for i := range m.changed {
+		if c := &m.changed[i]; c.Flags&FlagRevoked != 0 && c.To == uid {
+			m.read = append(m.read, c.From)
+		}
 	}
-	return ans, nil
+	if err == nil && m.next == nil {
+		m.counts = withNone(m.counts, m.list, uid)
+	}
+	return m, err
+}
+
+// onePage makes a page of a list that is too long for one: either all but the
+// conversations' newest messages, or the last page with these.
+func (s *Service) onePage(ctx context.Context, q store.Querier, m *missed, uid, low int64, at cookie) error {
+	if at.bound == 0 {
+		at.bound = from(s.Now().Unix())
+	}
+	newest, err := s.newest(ctx, q, uid, max(low, from(at.changes)), at.bound)
+	if err != nil {
+		return err
+	}
+	same := func(list []Message, a *Message) bool {
+		return slices.ContainsFunc(list, func(b Message) bool { return a.Seq == b.Seq && a.From == b.From && a.To == b.To })
+	}
+	if len(m.list) > syncPage {
+		at.seq = m.list[syncPage-1].Seq
+		m.list = slices.DeleteFunc(m.list[:syncPage], func(a Message) bool { return same(newest, &a) })
+		m.next = &at
+		return nil
+	}
+	for i := range newest {
+		if !same(m.list, &newest[i]) {
+			m.list = append(m.list, newest[i])
+		}
+	}
+	slices.SortStableFunc(m.list, func(a, b Message) int { return cmp.Compare(a.Seq, b.Seq) })
+	return nil
 }
 
 // missedEvents gathers what other domains have for the user.
@@ -138,38 +223,6 @@ func (m *Message) revokeItem(sender, receiver *account.Account) []byte {
 	return eventItem(10, "C2cNotifyMsgArray", append(b, `]}}`...))
 }
 
-const cookiePrefix = "p"
-
-// cookie is a place in time that all pairs' logs share; while an answer has
-// further pages, changes is the unix second from which changes are to be told
-// on the last one.
-func cookie(seq, changes int64) string {
-	c := cookiePrefix + strconv.FormatInt(seq, 36)
-	if changes > 0 {
-		c += "." + strconv.FormatInt(changes, 36)
-	}
-	return c
-}
-
-func parseCookie(s string) (seq, changes int64, ok bool) {
-	digits, found := strings.CutPrefix(s, cookiePrefix)
-	if !found {
-		return 0, 0, false
-	}
-	place, second, more := strings.Cut(digits, ".")
-	seq, err := strconv.ParseInt(place, 36, 64)
-	if err != nil || seq < 0 {
-		return 0, 0, false
-	}
-	changes = secondOf(seq)
-	if more {
-		if changes, err = strconv.ParseInt(second, 36, 64); err != nil || changes < 0 {
-			return 0, 0, false
-		}
-	}
-	return seq, changes, true
-}
-
 // myPairs joins a user's c2c_members c with its pairs p and their messages m.
 const myPairs = ` FROM c2c_members c` + asPair + `JOIN c2c_messages m ON m.lo = p.lo AND m.hi = p.hi `
 
@@ -180,9 +233,23 @@ const notHidden = ` AND m.seq > c.cleared_seq AND (m.flags & 32 = 0 OR m.sender 
 	AND NOT EXISTS (SELECT 1 FROM c2c_deleted d WHERE d.uid = c.uid AND d.peer = c.peer AND d.seq = m.seq)`
 
 // since returns the first limit messages of all pairs of uid after position.
-func (s *Service) since(ctx context.Context, uid, position int64, limit int) ([]Message, error) {
-	list, err := store.Collect(ctx, s.DB.Read, scanMessage, `SELECT `+columns+myPairs+
+func (s *Service) since(ctx context.Context, q store.Querier, uid, position int64, limit int) ([]Message, error) {
+	list, err := store.Collect(ctx, q, scanMessage, `SELECT `+columns+myPairs+
 		`WHERE c.uid = $1 AND p.last_seq > $2 AND m.seq > $2`+notHidden+` ORDER BY m.seq, m.lo, m.hi LIMIT $3`, uid, position, limit)
+	if err != nil {
+		return nil, fmt.Errorf("message: sync: %w", err)
+	}
+	return list, nil
+}
+
+// newest returns the newest message after position and before bound of each
+// pair of uid that has one, ascending; of syncPairs at most.
+func (s *Service) newest(ctx context.Context, q store.Querier, uid, position, bound int64) ([]Message, error) {
+	list, err := store.Collect(ctx, q, scanMessage, `SELECT `+columns+` FROM (
+		SELECT p.lo, p.hi, (SELECT m.seq FROM c2c_messages m WHERE m.lo = p.lo AND m.hi = p.hi AND m.seq > $2 AND m.seq < $3`+notHidden+`
+			ORDER BY m.seq DESC LIMIT 1) AS seq
+		FROM c2c_members c`+asPair+`WHERE c.uid = $1 AND p.last_seq > $2 ORDER BY p.last_seq DESC LIMIT $4) l
+		JOIN c2c_messages m ON m.lo = l.lo AND m.hi = l.hi AND m.seq = l.seq ORDER BY m.seq`, uid, position, bound, syncPairs)
 	if err != nil {
 		return nil, fmt.Errorf("message: sync: %w", err)
 	}
@@ -205,48 +272,17 @@ func (s *Service) unread(ctx context.Context, uid, low int64, limit int) ([]Mess
 }
 
 // changedSince returns the messages that were revoked or edited in or after a
-// second, also those that the same answer tells of: a device that has them
-// already drops what it has, and would miss the change.
-func (s *Service) changedSince(ctx context.Context, uid, low, unix int64) ([]Message, error) {
-	list, err := store.Collect(ctx, s.DB.Read, scanMessage, `SELECT `+columns+myPairs+
-		`WHERE c.uid = $1 AND m.changed_at > 0 AND m.changed_at >= $2 AND m.seq >= $3`+notHidden+` ORDER BY m.changed_at LIMIT $4`,
+// second, the last syncPage of them, also those that the same answer tells of:
+// a device that has them already drops what it has, and would miss the change.
+func (s *Service) changedSince(ctx context.Context, q store.Querier, uid, low, unix int64) ([]Message, error) {
+	list, err := store.Collect(ctx, q, scanMessage, `SELECT `+columns+myPairs+
+		`WHERE c.uid = $1 AND m.changed_at > 0 AND m.changed_at >= $2 AND m.seq >= $3`+notHidden+` ORDER BY m.changed_at DESC, m.seq DESC LIMIT $4`,
 		uid, unix, low, syncPage)
 	if err != nil {
 		return nil, fmt.Errorf("message: sync: %w", err)
 	}
+	slices.Reverse(list)
 	return list, nil
-}
-
-// unreadCounts counts, for every pair of uid with unread messages, those that
-// count: not the ones excluded, revoked, deleted or cleared (protocol 02 §6).
-// Counting rows instead of keeping counters makes every change exact by
-// itself; the cost is that of the unread messages.
-func (s *Service) unreadCounts(ctx context.Context, uid, low int64) ([]pairUnread, error) {
-	type count struct {
-		peer int64
-		n    int
-	}
-	counts, err := store.Collect(ctx, s.DB.Read, func(rows *sql.Rows, c *count) error { return rows.Scan(&c.peer, &c.n) },
-		`SELECT c.peer, count(*)`+myPairs+`WHERE c.uid = $1 AND p.last_seq > c.read_seq AND p.last_seq > c.hidden_seq AND m.seq > c.read_seq AND m.seq > c.hidden_seq AND m.seq >= $2
-		AND m.sender = c.peer AND m.flags & $3 = 0`+notHidden+` GROUP BY c.peer`, uid, low, FlagNoUnread|FlagRevoked)
-	if err != nil {
-		return nil, fmt.Errorf("message: unread: %w", err)
-	}
-	uids := make([]int64, len(counts))
-	for i, c := range counts {
-		uids[i] = c.peer
-	}
-	who, err := s.Accounts.WithFormer(ctx, uids)
-	if err != nil {
-		return nil, err
-	}
-	out := make([]pairUnread, 0, len(counts))
-	for _, c := range counts {
-		if a := who[c.peer]; a != nil {
-			out = append(out, pairUnread{a.UserID, c.n})
-		}
-	}
-	return out, nil
 }
 
 // everyone looks up all accounts in the lists, with one query at most.

@@ -248,6 +248,17 @@ func (db *DB) once(ctx context.Context, fn func(tx *sql.Tx) error) error {
 	return nil
 }
 
+// Snapshot runs fn in a transaction whose queries all see the same moment. It
+// takes no locks and writes nothing.
+func (db *DB) Snapshot(ctx context.Context, fn func(q Querier) error) error {
+	tx, err := db.Read.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true})
+	if err != nil {
+		return fmt.Errorf("store: begin: %w", err)
+	}
+	defer func() { _ = tx.Rollback() }() // nothing was written
+	return fn(tx)
+}
+
 // ForUpdate is the clause that locks selected rows until the transaction ends;
 // empty on SQLite, whose write transactions exclude each other anyway.
 func (db *DB) ForUpdate() string {

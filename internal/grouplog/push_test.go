@@ -87,7 +87,10 @@ func TestPushInfoIsKept(t *testing.T) {
 			}
 		}
 		for _, bad := range []string{`"x"`, `5`, `[1]`} {
-			w.send(t, u[0], id, "bad", `"OfflinePushInfo":`+bad).Want(t, 10004)
+			w.send(t, u[0], id, "bad", `"OfflinePushInfo":`+bad).Want(t, 0)
+			if n := w.offers.take(); len(n) != 1 || n[0].Message.PushInfo != nil {
+				t.Errorf("with the bad settings %s there are %d offers, or some are kept", bad, len(n))
+			}
 		}
 	})
 }

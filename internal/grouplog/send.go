@@ -110,10 +110,6 @@ func (r *sendRequest) message(app *config.App) (*Message, error) {
 	if err == nil {
 		err = command.CheckTexts(r.CloudCustomData)
 	}
-	var push []byte
-	if err == nil {
-		push, err = message.KeepPushInfo(r.OfflinePushInfo, app.MessageBytes)
-	}
 	if err != nil {
 		if errors.Is(err, command.Err(command.CodeBadPacket, "")) {
 			err = command.Err(group.CodeBadParameter, err.(*command.Error).Info)
@@ -121,7 +117,7 @@ func (r *sendRequest) message(app *config.App) (*Message, error) {
 		return nil, err
 	}
 	m := &Message{Random: r.Random, ClientSeq: r.ClientSeq, ClientTime: r.MsgClientTime, Priority: priority, Body: body, Cloud: r.CloudCustomData,
-		PushInfo: push}
+		PushInfo: message.KeepPushInfo(r.OfflinePushInfo, app.MessageBytes)}
 	for _, f := range []struct {
 		on   bool
 		flag int

@@ -4,8 +4,6 @@ import (
 	"encoding/json"
 
 	"github.com/tidwall/gjson"
-
-	"imserver/internal/command"
 )
 
 // pushDefaults are what the SDKs send for settings of OfflinePushInfo that an
@@ -14,22 +12,17 @@ var pushDefaults = map[string]string{"InterruptionLevel": `"active"`, "VIVOClass
 
 // KeepPushInfo returns what is kept of a request's OfflinePushInfo: the whole of
 // it, or nil when it says nothing. SDKs send it with every message; only what
-// an app has set is worth its bytes in the log (protocol 02 §4.1). Errors:
-// 20001 for what is not an object, 80002 for one over limit bytes.
-func KeepPushInfo(raw json.RawMessage, limit int) ([]byte, error) {
+// an app has set is worth its bytes in the log (protocol 02 §4.1). It is never a
+// reason to refuse a message (protocol 06 §4.2): what is no object, or longer
+// than limit bytes, is ignored.
+func KeepPushInfo(raw json.RawMessage, limit int) []byte {
 	if len(raw) > limit {
-		return nil, command.Err(command.CodeTooLong, "OfflinePushInfo is too long")
+		return nil
 	}
-	info := gjson.ParseBytes(raw)
-	switch {
-	case info.Type == gjson.Null:
-		return nil, nil
-	case !info.IsObject():
-		return nil, command.Err(command.CodeBadPacket, "OfflinePushInfo is not an object")
-	case saysNothing(info):
-		return nil, nil
+	if info := gjson.ParseBytes(raw); !info.IsObject() || saysNothing(info) {
+		return nil
 	}
-	return compact(raw), nil
+	return compact(raw)
 }
 
 // saysNothing reports whether v holds defaults alone.

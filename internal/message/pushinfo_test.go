@@ -3,6 +3,8 @@ package message_test
 import (
 	"database/sql"
 	"encoding/json"
+	"fmt"
+	"strings"
 	"sync"
 	"testing"
 
@@ -91,9 +93,13 @@ func TestPushInfoIsKept(t *testing.T) {
 			equal(t, kept, []string{want}, "what is kept of "+text)
 		}
 		equal(t, offered["official"], mustJSON(t, said["titled"]), "what the push interface got of an administrator's message")
-		for _, bad := range []any{"x", 5, []int{1}} {
-			code, _ := ann.do(t, "openim.sendmsg", ann.draft("ben", "x", object{"OfflinePushInfo": bad}))
-			wantCode(t, code, 20001, "settings that are no object")
+		p.take()
+		for _, bad := range []any{"x", 5, []int{1}, true, nil, object{"Title": strings.Repeat("long", w.app.MessageBytes/4)}} {
+			ann.send(t, "ben", "said", object{"OfflinePushInfo": bad})
+			equal(t, p.take(), map[string]string{"said": ""}, "what the push interface got of bad settings")
+			code, answer := w.admin(t, "openim.sendmsg", object{"From_Account": "ann", "To_Account": "ben", "MsgRandom": 6 + w.numbers, "MsgBody": say("said"), "OfflinePushInfo": bad})
+			wantCode(t, code, 0, fmt.Sprint("an administrator's message with bad settings: ", answer))
+			equal(t, p.take(), map[string]string{"said": ""}, "what the push interface got of bad settings of an administrator")
 		}
 	})
 }

@@ -91,12 +91,8 @@ func (r *sendRequest) message(from, to *account.Account, limit int) (*Message, e
 	if err := command.CheckTexts(r.CloudCustomData); err != nil {
 		return nil, err
 	}
-	push, err := KeepPushInfo(r.OfflinePushInfo, limit)
-	if err != nil {
-		return nil, err
-	}
 	m := &Message{From: from.UID, To: to.UID, MsgSeq: r.MsgSeq, Random: r.MsgRandom, ClientTime: r.MsgClientTime,
-		Body: body, Cloud: r.CloudCustomData, PushInfo: push}
+		Body: body, Cloud: r.CloudCustomData, PushInfo: KeepPushInfo(r.OfflinePushInfo, limit)}
 	m.Flags = flags(r.SendMsgControl, r.IsNeedReadReceipt == 1, r.SupportMessageExtension == 1)
 	return m, nil
 }

@@ -20,30 +20,36 @@ const (
 
 // Go collects when the heap has doubled. That of a server with few users is so
 // small that a stream of messages doubles it ten times a second, and a sixth
-// of the time goes into collecting. The ballast makes it look larger. Nobody
-// touches it, so it takes addresses and no memory.
-const ballastBytes = 48 << 20
+// of the time goes into collecting. The ballast makes a small heap look larger.
+// Nobody touches it, so it takes addresses and no memory.
+const ballastBytes = 32 << 20
 
-// returnMemory gives memory back to the system when the server gets quiet,
-// until ctx ends.
+// returnMemory gives memory back to the system when the server gets quiet, and
+// keeps the ballast while the heap is small, until ctx ends.
 func returnMemory(ctx context.Context) {
-	if os.Getenv("GOGC") == "" { // else somebody has thought about it
-		defer runtime.KeepAlive(make([]byte, ballastBytes))
-	}
 	tick := time.NewTicker(memoryRound)
 	defer tick.Stop()
+	var ballast []byte
 	made := heap{}
 	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
 		h := readHeap()
 		if h.made-made.made < quietBytes && h.objects-min(h.live, h.objects)+h.free > worthBytes {
 			debug.FreeOSMemory()
 		}
 		made = h
+		live := h.live - min(uint64(len(ballast)), h.live)
+		switch {
+		case live > ballastBytes:
+			ballast = nil
+		case ballast == nil && live < ballastBytes/2 && os.Getenv("GOGC") == "": // else somebody has thought about it
+			ballast = make([]byte, ballastBytes)
+		}
+		select {
+		case <-ctx.Done():
+			runtime.KeepAlive(ballast)
+			return
+		case <-tick.C:
+		}
 	}
 }
 

@@ -22,7 +22,7 @@ func (s *Service) Kind() int { return conversation.Group }
 // listedRow is a group and what its member keeps of it.
 type listedRow struct {
 	info                        Info
-	join, read, cleared, hidden int64
+	join, read, cleared, hidden int64 // of join what a member sees nothing of: 0 where all is seen
 	receive                     Receive
 }
 
@@ -44,11 +44,10 @@ func (s *Service) Conversations(ctx context.Context, call *command.Call, w conve
 	for i := range list {
 		m := &list[i]
 		settings := m.info.Kind.Settings(call.App)
-		first := m.cleared + 1
-		if !settings.HistoryBeforeJoin {
-			first = max(first, m.join+1)
+		if settings.HistoryBeforeJoin {
+			m.join = 0
 		}
-		views[i] = View{Log: m.info.GID, First: first, Read: m.read, CountUnread: settings.Unread}
+		views[i] = View{Log: m.info.GID, First: max(m.join, m.cleared) + 1, Read: m.read, CountUnread: settings.Unread}
 	}
 	sums, err := s.Messages.Summaries(ctx, w.UID, views)
 	if err != nil {
@@ -58,7 +57,8 @@ func (s *Service) Conversations(ctx context.Context, call *command.Call, w conve
 	for i := range list {
 		m := &list[i]
 		sum, ok := sums[m.info.GID]
-		if !ok || sum.LastTime > w.Until || sum.LastSeq <= m.hidden || sum.LastSeq < views[i].First {
+		// One whose history was cleared stays (protocol 02 §9.3).
+		if !ok || sum.LastTime > w.Until || sum.LastSeq <= m.hidden || sum.LastSeq <= m.join {
 			continue
 		}
 		o := wire.OpenObject(make([]byte, 0, 640))

@@ -1,6 +1,7 @@
 package message
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
@@ -104,9 +105,10 @@ type clearRequest struct {
 	Type         int    // 1 one-to-one, 2 group
 	To_Account   string //nolint:revive
 	ToGroupId    string //nolint:revive // also spelt ToGroupid
+	GroupId      string //nolint:revive // or so (protocol 02 trap 18)
 }
 
-// Clear of a group is the group log's.
+// clearGroup is the Type of a group, whose clearing is the group log's.
 const clearGroup = 2
 
 // clear is recentcontact.clear_msg: the history is gone for the caller alone,
@@ -119,7 +121,7 @@ func (s *Service) clear(ctx context.Context, call *command.Call, req *clearReque
 		if s.groups == nil {
 			return command.Empty{}, command.Err(command.CodeUnknownCommand, "")
 		}
-		return command.Empty{}, s.groups.Clear(ctx, call, req.ToGroupId)
+		return command.Empty{}, s.groups.Clear(ctx, call, cmp.Or(req.ToGroupId, req.GroupId))
 	}
 	if req.Type != 1 {
 		return command.Empty{}, command.Err(command.CodeBadPacket, "Type must be 1 or 2")

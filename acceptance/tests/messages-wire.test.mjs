@@ -40,7 +40,7 @@ async function settle(raws, from, to) {
 engines('messages: wire', { env: { IMSERVER_MAX_WEB_INSTANCES: '4' } }, ({ test }) => {
   // §23.1, 4; traps 4, 7, 8, 9, 21.
   test('a message has one name, in whatever form it comes', async (world) => {
-    const [ann, ann2, ben] = await devices(world);
+    const [ann, ann2, ben, ben2] = await devices(world);
     const TinyId = ann.session.tinyID;
     assert.match(TinyId, /^\d+$/);
     await ok(ann, 'profile.portrait_set', { From_Account: ann.userID, ProfileItem: [{ Tag: 'Tag_Profile_IM_Nick', Value: 'Ann' }] });
@@ -81,6 +81,8 @@ engines('messages: wire', { env: { IMSERVER_MAX_WEB_INSTANCES: '4' } }, ({ test 
     await ok(ann, 'openim.msgwithdraw', { MsgInfo: m });
     const notice = (await ben.waitForEvent((e) => e.C2cNotifyMsgArray?.[0].WithdrawC2cMsgNotify)).C2cNotifyMsgArray[0].WithdrawC2cMsgNotify.C2cWithdrawInfoArray[0];
     named(notice, 'the revoke', 'From_Account', 'To_Account', ...whole);
+    await settle([ann2, ben, ben2], ann, ben);
+    assert.deepEqual([ann, ann2, ben, ben2].map((raw) => events(raw).filter((e) => e.Event === 16).length), [1, 1, 0, 0], 'a receipt is for the sender of the message');
     assert.deepEqual([notice.MsgRand, notice.RevokerInfo], [m.MsgRandom, { Revoker_Account: ann.userID, Reason: '' }]);
   });
 

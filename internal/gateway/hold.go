@@ -23,6 +23,7 @@ type hold struct {
 	busy   int  // commands under way that fetch what was missed
 	listed bool // the list of conversations was answered
 	synced bool // the unread counts were
+	again  bool // it was made to ask again
 	until  time.Time
 	timer  *time.Timer
 }
@@ -41,6 +42,9 @@ const (
 	quietTime = time.Second
 	// holdTime bounds it all.
 	holdTime = 15 * time.Second
+	// againTime is how long after a refusal a client is made to ask again: longer
+	// than it refuses by itself what it was told to leave out.
+	againTime = 2 * overloadDelay
 )
 
 // fetches are the commands by which a device that came back learns what it missed.
@@ -69,6 +73,19 @@ func (h *hold) rest() {
 		d = quietTime
 	}
 	h.timer.Reset(min(d, time.Until(h.until)))
+}
+
+// askAgain makes a device whose catching up was refused begin anew, once: SDKs
+// do not ask a second time by themselves, and would miss what they have not
+// fetched until their next reconnect.
+func (c *Conn) askAgain() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.back == nil || c.back.again {
+		return
+	}
+	c.back.again = true
+	time.AfterFunc(againTime, c.resync)
 }
 
 // release lets what waits go when the client has caught up.

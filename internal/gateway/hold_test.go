@@ -3,9 +3,12 @@ package gateway
 import (
 	"slices"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"imserver/internal/command"
 	"imserver/internal/fanout"
+	"imserver/internal/wire"
 )
 
 // event is one of a log, if it has a sequence, or one with a name and a turn.
@@ -112,4 +115,26 @@ func TestHoldAgain(t *testing.T) {
 	c.enqueue(event(0, "message", fanout.AfterSync))
 	c.release(h)
 	wantSent(t, c, "message")
+}
+
+// Ensure that a device is made to begin anew, once, when it was refused what
+// it has to fetch.
+func TestHoldRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := back()
+		for range 2 {
+			c.askAgain()
+			time.Sleep(againTime)
+			synctest.Wait()
+		}
+		wantSent(t, c, string(wire.AppendMessage(nil, resyncDocument, c.mode)))
+		c.back.timer.Stop()
+		c.back = nil
+		c.askAgain()
+		time.Sleep(againTime)
+		synctest.Wait()
+		if len(c.out) != 1 {
+			t.Fatal("a device that has not just come back is made to begin anew")
+		}
+	})
 }

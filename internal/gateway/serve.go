@@ -254,6 +254,9 @@ func (c *Conn) refuse(r request, err error) {
 func (c *Conn) reply(r request, answer any, err error) {
 	message, code := c.encode(r, answer, err)
 	c.enqueue(outgoing{message: message})
+	if code != 0 && r.access&(command.Overview|command.Sync) != 0 {
+		c.askAgain()
+	}
 	c.account(r, code)
 }
 

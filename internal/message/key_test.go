@@ -94,3 +94,28 @@ func TestImportKeys(t *testing.T) {
 		equal(t, []any{h[0]["MsgTimeStamp"], h[1]["MsgTimeStamp"]}, []any{float64(past), float64(past + 1)}, "times")
 	})
 }
+
+// Ensure that the times of a pair's messages never decrease, even when the
+// clock does, and that the log keeps the order of sending.
+func TestTimesNeverDecrease(t *testing.T) {
+	each(t, message.Options{}, func(t *testing.T, w *world, ann, _, ben, _ *device) {
+		var want []string
+		last := int64(0)
+		for i, step := range []time.Duration{0, 2 * time.Second, -time.Minute, 0, 30 * time.Second, -time.Hour, time.Second, 2 * time.Hour} {
+			w.advance(step)
+			from, to := ann, "ben"
+			if i%2 == 1 {
+				from, to = ben, "ann"
+			}
+			m := from.send(t, to, fmt.Sprint("m", i), nil)
+			if m.time < last {
+				t.Fatalf("message %d has the time %d after %d", i, m.time, last)
+			}
+			last = m.time
+			want = append(want, fmt.Sprint("m", i))
+		}
+		equal(t, last, w.clock().Unix(), "the time when the clock is ahead again")
+		equal(t, ann.texts(t, "ben"), want, "history")
+		equal(t, ben.unread(t), map[string]int{"ann": 4}, "unread")
+	})
+}

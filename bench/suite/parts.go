@@ -238,6 +238,13 @@ func (s *suite) groups(t table, n *nodes) error {
 
 // live measures a live room.
 func (s *suite) live(t table, n *nodes) error {
+	for _, watchers := range []string{"10", "100", "1000"} {
+		f, err := s.bench(n, "live", "--watchers", watchers)
+		if err != nil {
+			return err
+		}
+		t.note("live room, "+watchers+" watchers, 40 messages/s: server time of a delivery", "µs", f.PerDeliv)
+	}
 	watchers := strconv.Itoa(s.devices)
 	calm, err := s.bench(n, "live", "--watchers", watchers)
 	if err != nil {
@@ -246,6 +253,7 @@ func (s *suite) live(t table, n *nodes) error {
 	t.plain("live room, "+watchers+" watchers, 40 messages/s: p99, send to push", "ms", calm.Push.P99, "≤", 500)
 	t.plain("deliveries lost or out of order in it", "", float64(calm.Lost+calm.Disordered), "≤", 0)
 	t.note("server time of a delivery in it", "µs", calm.PerDeliv)
+	t.note("processor share of that", "cores", calm.ServerCPU/calm.Seconds)
 	t.note("generator's time of a delivery in it", "µs", calm.ClientCPU*1e6/max(calm.Deliveries, 1))
 	if err := s.rush(t, n, watchers); err != nil {
 		return err

@@ -153,8 +153,10 @@ func (s *Service) forbid(ctx context.Context, call *command.Call, req *rolesRequ
 		if err := may(g, Above, Mute); err != nil {
 			return err
 		}
-		if topic != nil && topic.Parent != g.GID {
-			return errNoGroup
+		if topic != nil {
+			if err := hasTopic(ctx, tx, g, topic); err != nil {
+				return err
+			}
 		}
 		for _, a := range accounts {
 			out.touched = append(out.touched, a.UID)

@@ -163,7 +163,7 @@ func (s *Service) writeAttributes(ctx context.Context, call *command.Call, req *
 				ans.GroupAttr = append(ans.GroupAttr, attrSeq{a.name, a.seq})
 			}
 		}
-		out.events = append(out.events, pushOf(act, op, main, changed))
+		out.events = append(out.events, event{body: pushOf(act, op, main, changed)})
 		return nil
 	})
 	if err != nil {

@@ -1,6 +1,7 @@
 package group
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -25,11 +26,18 @@ type outbox struct {
 	left    []int64
 	notices []notice
 	tips    []Tip
-	events  []any // MsgBody of Event 6 tips for everybody
+	events  []event // for everybody
 	gone    []int64
 	// destroyed is set when the group is no more: nobody listens to it any
 	// longer. It lists who came in a moment ago, and may not listen to it yet.
 	destroyed *[]int64
+}
+
+// event is an Event 6 tip: its MsgBody, and what it is about if that is a topic
+// of the group that changed.
+type event struct {
+	body  any
+	about *Info
 }
 
 // change runs fn in a transaction that holds the group's row, so that changes
@@ -106,8 +114,9 @@ func (s *Service) tell(ctx context.Context, call *command.Call, g *Info, out *ou
 	for i := range out.notices {
 		s.publishNotice(ctx, g, &out.notices[i], actorOf(call).device)
 	}
-	for _, body := range out.events {
-		s.everybody(g, s.eventItem(g, 6, 0, body))
+	for _, e := range out.events {
+		about := cmp.Or(e.about, g)
+		s.everybody(g, s.eventItem(about, 6, 0, e.body))
 	}
 	for _, tip := range out.tips {
 		tips = append(tips, s.Messages.AppendTip(ctx, tip))
@@ -237,6 +246,14 @@ func (s *Service) accountsFor(ctx context.Context, app uint32, ids []string) ([]
 		list = append(list, a)
 	}
 	return list, nil
+}
+
+func uidsOf(accounts []*account.Account) []int64 {
+	uids := make([]int64, len(accounts))
+	for i, a := range accounts {
+		uids[i] = a.UID
+	}
+	return uids
 }
 
 // values returns "($f,$f+1,…),(…)" for rows of width placeholders from first on.

@@ -123,7 +123,7 @@ func (s *Service) updateCounters(ctx context.Context, call *command.Call, req *c
 			return fmt.Errorf("group: counters: %w", err)
 		}
 		ans.GroupCounterSeq = seq
-		out.events = append(out.events, counterPush{[1]counterInfo{{counterUpdated, seq, ans.GroupCounter}}})
+		out.events = append(out.events, event{body: counterPush{[1]counterInfo{{counterUpdated, seq, ans.GroupCounter}}}})
 		return nil
 	})
 	if err != nil {
@@ -156,7 +156,7 @@ func (s *Service) deleteCounters(ctx context.Context, call *command.Call, req *c
 		if err := tx.QueryRowContext(ctx, `UPDATE groups SET counter_seq = counter_seq + 1 WHERE gid = $1 RETURNING counter_seq`, g.GID).Scan(&seq); err != nil {
 			return fmt.Errorf("group: counters: %w", err)
 		}
-		out.events = append(out.events, counterPush{[1]counterInfo{{counterDeleted, seq, gone}}})
+		out.events = append(out.events, event{body: counterPush{[1]counterInfo{{counterDeleted, seq, gone}}}})
 		return nil
 	})
 	return command.Empty{}, err

@@ -161,10 +161,7 @@ func (s *Service) founders(ctx context.Context, call *command.Call, req *createR
 	if err != nil || len(accounts) == 0 {
 		return nil, nil, nil, err
 	}
-	uids := make([]int64, len(accounts))
-	for i, a := range accounts {
-		uids[i] = a.UID
-	}
+	uids := uidsOf(accounts)
 	tooMany, err := overLimit(ctx, s.DB.Read, call.App, uids)
 	if err != nil {
 		return nil, nil, nil, err

@@ -184,6 +184,11 @@ func (d *Directory) ByGID(ctx context.Context, gid int64) (*Info, error) {
 	if i, ok := d.byGID.Get(gid); ok {
 		return i, nil
 	}
+	return d.read(ctx, gid)
+}
+
+// read is ByGID by the record alone.
+func (d *Directory) read(ctx context.Context, gid int64) (*Info, error) {
 	return d.load(ctx, `SELECT `+infoColumns+` FROM groups g WHERE g.gid = $1`, gid)
 }
 

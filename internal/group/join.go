@@ -17,6 +17,13 @@ type applyRequest struct {
 	HugeGroupHistoryMsgFlag int
 }
 
+func (r *applyRequest) check() error {
+	if err := checkText("ApplyMsg", r.ApplyMsg, maxRemark); err != nil {
+		return err
+	}
+	return checkText("UserDefinedField", r.UserDefinedField, maxRemark)
+}
+
 type applyAnswer struct {
 	JoinedStatus string
 	Type         string
@@ -38,10 +45,7 @@ func (s *Service) apply(ctx context.Context, call *command.Call, req *applyReque
 	case Topic:
 		return nil, errBadID
 	}
-	if err := checkText("ApplyMsg", req.ApplyMsg, maxRemark); err != nil {
-		return nil, err
-	}
-	if err := checkText("UserDefinedField", req.UserDefinedField, maxRemark); err != nil {
+	if err := req.check(); err != nil {
 		return nil, err
 	}
 	me, err := s.Accounts.ByUID(ctx, call.UID)
@@ -165,10 +169,7 @@ func (s *Service) add(ctx context.Context, call *command.Call, req *addRequest) 
 	if err != nil {
 		return nil, err
 	}
-	uids := make([]int64, len(accounts))
-	for i, a := range accounts {
-		uids[i] = a.UID
-	}
+	uids := uidsOf(accounts)
 	over, err := overLimit(ctx, s.DB.Read, call.App, uids)
 	if err != nil {
 		return nil, err
@@ -209,43 +210,37 @@ func (s *Service) invite(ctx context.Context, tx *sql.Tx, in *invitation, accoun
 	if !freely && in.g.Invite == Disabled {
 		return command.Err(CodeNoPermission, "members of this group cannot invite")
 	}
-	uids := make([]int64, len(accounts))
-	for i, a := range accounts {
-		uids[i] = a.UID
-	}
+	uids := uidsOf(accounts)
 	already, err := membersAmong(ctx, tx, in.g.GID, uids)
 	if err != nil {
 		return err
 	}
-	var entering, asking, consenting []*account.Account
+	asks := needsGuest // of whom an invitation that is not free asks
+	if in.g.Invite == NeedPermission {
+		asks = needsAdmin
+	}
+	free := freely || in.g.Invite != NeedPermission && !in.g.Kind.Settings(in.call.App).InviteConsent
+	var entering, waiting []*account.Account
 	for _, a := range accounts {
-		result := addedNow
+		result := waits
 		switch {
 		case already[a.UID] != nil:
 			result = alreadyIn
 		case in.over[a.UID]:
 			result = overOwnLimit
-		case !freely && in.g.Invite == NeedPermission:
-			result = waits
-			asking = append(asking, a)
-		case !freely && in.g.Kind.Settings(in.call.App).InviteConsent:
-			result = waits
-			consenting = append(consenting, a)
-		default:
+		case free:
+			result = addedNow
 			entering = append(entering, a)
+		default:
+			waiting = append(waiting, a)
 		}
 		ans.MemberList = append(ans.MemberList, addResult{a.UserID, result})
 	}
-	if len(asking)+len(consenting) > maxAsked {
+	if len(waiting) > maxAsked {
 		return command.Errf(CodeTooMany, "more than %d invitations that need consent", maxAsked)
 	}
-	for _, a := range asking {
-		if err := s.file(ctx, tx, in.g, in.out, application{kind: needsAdmin, applicant: in.act.uid, invited: a.UID}, a); err != nil {
-			return err
-		}
-	}
-	for _, a := range consenting {
-		if err := s.file(ctx, tx, in.g, in.out, application{kind: needsGuest, applicant: in.act.uid, invited: a.UID}, a); err != nil {
+	for _, a := range waiting {
+		if err := s.file(ctx, tx, in.g, in.out, application{kind: asks, applicant: in.act.uid, invited: a.UID}, a); err != nil {
 			return err
 		}
 	}

@@ -97,31 +97,11 @@ func (s *Service) kick(ctx context.Context, call *command.Call, req *kickRequest
 		if err != nil {
 			return err
 		}
-		// Who may not kick anybody is told so even about people who are not in.
-		if err := mayOn(g, role, Kick, Ordinary, false); err != nil {
+		shown, err := targets(ctx, tx, g, req.MemberToDel_Account, accounts, act, role)
+		if err != nil || len(shown) == 0 {
 			return err
 		}
-		uids := make([]int64, 0, len(accounts))
-		for _, a := range accounts {
-			uids = append(uids, a.UID)
-		}
-		targets, err := membersAmong(ctx, tx, g.GID, uids)
-		if err != nil || len(targets) == 0 {
-			return err
-		}
-		var gone []int64
-		var shown []*account.Account
-		for _, id := range req.MemberToDel_Account {
-			a := accounts[id]
-			if a == nil || targets[a.UID] == nil {
-				continue
-			}
-			if err := mayOn(g, role, Kick, targets[a.UID].Role, a.UID == act.uid); err != nil {
-				return err
-			}
-			delete(targets, a.UID) // a name given twice
-			gone, shown = append(gone, a.UID), append(shown, a)
-		}
+		gone := uidsOf(shown)
 		if err := s.leave(ctx, tx, g, gone); err != nil {
 			return err
 		}
@@ -139,6 +119,36 @@ func (s *Service) kick(ctx context.Context, call *command.Call, req *kickRequest
 		return nil
 	})
 	return command.Empty{}, err
+}
+
+// targets returns those of the named accounts who are members, each once and in
+// order; it refuses if the actor may not remove one of them.
+func targets(ctx context.Context, tx *sql.Tx, g *Info, ids []string, accounts map[string]*account.Account, act actor, role Role) ([]*account.Account, error) {
+	// Who may not kick anybody is told so even about people who are not in.
+	if err := mayOn(g, role, Kick, Ordinary, false); err != nil {
+		return nil, err
+	}
+	uids := make([]int64, 0, len(accounts))
+	for _, a := range accounts {
+		uids = append(uids, a.UID)
+	}
+	members, err := membersAmong(ctx, tx, g.GID, uids)
+	if err != nil {
+		return nil, err
+	}
+	var list []*account.Account
+	for _, id := range ids {
+		a := accounts[id]
+		if a == nil || members[a.UID] == nil {
+			continue
+		}
+		if err := mayOn(g, role, Kick, members[a.UID].Role, a.UID == act.uid); err != nil {
+			return nil, err
+		}
+		delete(members, a.UID) // a name given twice
+		list = append(list, a)
+	}
+	return list, nil
 }
 
 // dropOwner leaves the group without an owner when an administrator removed

@@ -218,8 +218,8 @@ func (s *Service) modifyTopicMember(ctx context.Context, call *command.Call, req
 	}
 	act := actorOf(call)
 	_, err = s.change(ctx, call, req.GroupId, func(tx *sql.Tx, g *Info, out *outbox) error {
-		if topic.Parent != g.GID {
-			return errNoGroup
+		if err := hasTopic(ctx, tx, g, topic); err != nil {
+			return err
 		}
 		role, err := acting(ctx, tx, g, act)
 		if err != nil {

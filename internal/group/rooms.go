@@ -65,8 +65,8 @@ func (s *Service) tellRoom(ctx context.Context, call *command.Call, g *Info, out
 	if s.Rooms == nil {
 		return
 	}
-	for _, body := range out.events {
-		s.Rooms.Tell(ctx, g, 6, marshal(body))
+	for _, e := range out.events {
+		s.Rooms.Tell(ctx, g, 6, marshal(e.body))
 	}
 	for _, tip := range out.tips {
 		s.Rooms.Tell(ctx, g, 4, tip.Body)

@@ -3,6 +3,7 @@ package group
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -192,15 +193,18 @@ func (s *Service) member(ctx context.Context, call *command.Call, groupID string
 	if g.Kind == LiveRoom {
 		return g, nil, nil // who watches is the room's business
 	}
-	found, err := s.Groups.MembersOf(ctx, home, []int64{call.UID})
-	if err != nil {
-		return nil, nil, err
+	m, err := s.Groups.Member(ctx, home, call.UID)
+	switch {
+	case !errors.Is(err, errNotMember):
+		return g, m, err
+	case actorOf(call).admin:
+		return g, nil, nil
 	}
-	m := found[call.UID]
-	if m == nil && !actorOf(call).admin {
-		return nil, nil, errNotMember
+	// Nobody is a member any more of a group that another node has just destroyed.
+	if _, gone := s.Groups.read(ctx, home); gone != nil {
+		return nil, nil, gone
 	}
-	return g, m, nil
+	return nil, nil, err
 }
 
 // limitOf returns the configured bound of members of a kind; 0 is none.

@@ -178,6 +178,19 @@ func (s *Service) destroyTopics(ctx context.Context, call *command.Call, req *to
 	return ans, err
 }
 
+// hasTopic refuses a topic that is not, or no longer, one of the community. The
+// community must be locked.
+func hasTopic(ctx context.Context, tx *sql.Tx, community, topic *Info) error {
+	var there bool
+	if err := tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM groups WHERE gid = $1 AND parent = $2)`, topic.GID, community.GID).Scan(&there); err != nil {
+		return fmt.Errorf("group: topic: %w", err)
+	}
+	if !there {
+		return errNoGroup
+	}
+	return nil
+}
+
 func topicsOf(ctx context.Context, q store.Querier, gid int64) (map[string]*Info, error) {
 	list, err := store.Collect(ctx, q, func(rows *sql.Rows, i *Info) error { return scanInfo(rows.Scan, i) },
 		`SELECT `+infoColumns+` FROM groups g WHERE g.parent = $1 ORDER BY g.gid`, gid)
@@ -208,8 +221,6 @@ func (s *Service) modifyTopic(ctx context.Context, call *command.Call, req *topi
 		return command.Empty{}, err
 	}
 	act := actorOf(call)
-	var topic *Info
-	var told newTopicInfo
 	_, err := s.change(ctx, call, req.GroupId, func(tx *sql.Tx, g *Info, out *outbox) error {
 		if err := withTopics(ctx, tx, g, act); err != nil {
 			return err
@@ -218,10 +229,11 @@ func (s *Service) modifyTopic(ctx context.Context, call *command.Call, req *topi
 		if err != nil {
 			return err
 		}
-		if topic = have[req.TopicId]; topic == nil {
+		topic := have[req.TopicId]
+		if topic == nil {
 			return errNoGroup
 		}
-		told = newTopicInfo{TopicName: replace(&topic.Name, req.TopicName), TopicFaceUrl: replace(&topic.FaceURL, req.FaceUrl),
+		told := newTopicInfo{TopicName: replace(&topic.Name, req.TopicName), TopicFaceUrl: replace(&topic.FaceURL, req.FaceUrl),
 			TopicIntroduction: replace(&topic.Introduction, req.Introduction), TopicNotification: replace(&topic.Notification, req.Notification),
 			CustomString: replace(&topic.CustomText, req.CustomString)}
 		if mute := firstOf(req.ShutUpAllMember, req.MuteAllMember); mute != nil {
@@ -234,14 +246,11 @@ func (s *Service) modifyTopic(ctx context.Context, call *command.Call, req *topi
 		}
 		topic.InfoSeq, topic.InfoTime = topic.InfoSeq+1, s.Now().Unix()
 		out.gone = []int64{topic.GID} // to be read anew
+		out.events = append(out.events, event{about: topic, body: tipBody{OpType: tipTopic, Operator_Account: act.id,
+			MsgOperatorMemberExtraInfo: s.operator(ctx, act), MsgTopicNewInfo: told}})
 		return s.saveProfile(ctx, tx, topic)
 	})
-	if err != nil {
-		return command.Empty{}, err
-	}
-	body := tipBody{OpType: tipTopic, Operator_Account: act.id, MsgOperatorMemberExtraInfo: s.operator(ctx, act), MsgTopicNewInfo: told}
-	s.everybody(topic, s.eventItem(topic, 6, 0, body))
-	return command.Empty{}, nil
+	return command.Empty{}, err
 }
 
 type topicInfo struct {

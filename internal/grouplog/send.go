@@ -2,10 +2,7 @@ package grouplog
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"math/rand/v2"
-	"slices"
 	"time"
 
 	"imserver/internal/account"
@@ -13,122 +10,9 @@ import (
 	"imserver/internal/config"
 	"imserver/internal/fanout"
 	"imserver/internal/group"
-	"imserver/internal/message"
 	"imserver/internal/ratelimit"
 	"imserver/internal/store"
 )
-
-// sendRequest is send_group_msg (protocol 03 §12.1).
-type sendRequest struct {
-	From_Account            string //nolint:revive // the protocol's spelling, here and below
-	GroupId                 string //nolint:revive
-	TopicId                 string //nolint:revive
-	Random                  int64
-	ClientSeq               int64
-	MsgClientTime           int64
-	MsgPriority             json.RawMessage
-	MsgBody                 json.RawMessage
-	CloudCustomData         string
-	OfflinePushInfo         json.RawMessage
-	OnlineOnlyFlag          int
-	SendMsgControl          []string
-	GroupAtInfo             []mention
-	To_Account              []string //nolint:revive
-	NeedReadReceipt         int
-	SupportMessageExtension int
-}
-
-// Field implements command.Fields.
-func (r *sendRequest) Field(name []byte) any {
-	switch string(name) {
-	case "From_Account":
-		return &r.From_Account
-	case "GroupId":
-		return &r.GroupId
-	case "TopicId":
-		return &r.TopicId
-	case "Random":
-		return &r.Random
-	case "ClientSeq":
-		return &r.ClientSeq
-	case "MsgClientTime":
-		return &r.MsgClientTime
-	case "MsgPriority":
-		return &r.MsgPriority
-	case "MsgBody":
-		return &r.MsgBody
-	case "CloudCustomData":
-		return &r.CloudCustomData
-	case "OfflinePushInfo":
-		return &r.OfflinePushInfo
-	case "OnlineOnlyFlag":
-		return &r.OnlineOnlyFlag
-	case "SendMsgControl":
-		return &r.SendMsgControl
-	case "GroupAtInfo":
-		return &r.GroupAtInfo
-	case "To_Account":
-		return &r.To_Account
-	case "NeedReadReceipt":
-		return &r.NeedReadReceipt
-	case "SupportMessageExtension":
-		return &r.SupportMessageExtension
-	}
-	return nil
-}
-
-type sendAnswer struct {
-	MsgTime         int64
-	MsgSeq          int64
-	MsgDropReason   string `json:",omitempty"`
-	ReadReceiptCode int    `json:",omitempty"`
-}
-
-// dropReason tells a sender, in a success, that the group takes no more just
-// now (protocol 03 §12.1).
-const dropReason = "MsgFreqCtrl"
-
-// Bounds of a message (protocol 03 §16).
-const (
-	maxNumber    = 1 << 53
-	maxReceivers = 50
-	maxMentions  = 30
-)
-
-// message checks the request and makes the message; its place is still open.
-func (r *sendRequest) message(app *config.App) (*Message, error) {
-	for _, n := range []int64{r.Random, r.ClientSeq, r.MsgClientTime} {
-		if n < 0 || n > maxNumber {
-			return nil, command.Err(group.CodeBadParameter, "Random, ClientSeq or MsgClientTime is out of range")
-		}
-	}
-	priority, ok := parsePriority(r.MsgPriority)
-	if !ok {
-		return nil, command.Err(group.CodeBadParameter, "MsgPriority must be High, Normal, Low or Lowest")
-	}
-	body, err := message.Normalize(r.MsgBody, len(r.CloudCustomData), app.MessageBytes)
-	if err == nil {
-		err = command.CheckTexts(r.CloudCustomData)
-	}
-	if err != nil {
-		if errors.Is(err, command.Err(command.CodeBadPacket, "")) {
-			err = command.Err(group.CodeBadParameter, err.(*command.Error).Info)
-		}
-		return nil, err
-	}
-	m := &Message{Random: r.Random, ClientSeq: r.ClientSeq, ClientTime: r.MsgClientTime, Priority: priority, Body: body, Cloud: r.CloudCustomData,
-		PushInfo: message.KeepPushInfo(r.OfflinePushInfo, app.MessageBytes)}
-	for _, f := range []struct {
-		on   bool
-		flag int
-	}{{r.NeedReadReceipt == 1, FlagReceipt}, {r.SupportMessageExtension == 1, FlagExtensions},
-		{slices.Contains(r.SendMsgControl, "NoUnread"), FlagNoUnread}, {slices.Contains(r.SendMsgControl, "NoLastMsg"), FlagNoLast}} {
-		if f.on {
-			m.Flags |= f.flag
-		}
-	}
-	return m, nil
-}
 
 // sending is a checked message on its way.
 type sending struct {
@@ -238,97 +122,6 @@ func receiptCode(p place, app *config.App, online bool) int {
 	return 0
 }
 
-// address resolves the receivers of a directed message and the mentions. Those
-// who are no members are left out.
-func (s *Service) address(ctx context.Context, d *sending, req *sendRequest) error {
-	if len(req.To_Account) > maxReceivers {
-		return command.Errf(group.CodeTooMany, "more than %d receivers", maxReceivers)
-	}
-	ids := slices.Clone(req.To_Account)
-	for _, a := range req.GroupAtInfo {
-		if a.GroupAtAllFlag == 1 {
-			d.mentions = []int64{0}
-		} else {
-			ids = append(ids, a.GroupAt_Account)
-		}
-	}
-	if len(ids)-len(req.To_Account) > maxMentions || len(req.GroupAtInfo) > maxMentions+1 { // @all is none of them
-		return command.Errf(codeTooManyAt, "more than %d mentions", maxMentions)
-	}
-	if len(req.GroupAtInfo) > 0 {
-		d.message.Mentions, _ = json.Marshal(req.GroupAtInfo) // plain fields
-	}
-	if len(ids) == 0 {
-		return nil
-	}
-	members, err := s.membersNamed(ctx, d.place, ids)
-	if err != nil {
-		return err
-	}
-	d.names = make(map[int64]string, len(members))
-	for id, uid := range members {
-		d.names[uid] = id
-	}
-	if len(req.To_Account) > 0 {
-		d.message.Flags |= FlagDirected
-		d.message.Receivers = pick(members, req.To_Account, d.sender.UID)
-		if len(d.message.Receivers) == 0 {
-			return command.Err(group.CodeBadParameter, "none of the receivers is a member")
-		}
-	}
-	for _, a := range req.GroupAtInfo {
-		uid := members[a.GroupAt_Account]
-		if uid != 0 && uid != d.sender.UID && !slices.Contains(d.mentions, uid) {
-			d.mentions = append(d.mentions, uid)
-		}
-	}
-	if d.message.Flags&FlagDirected != 0 { // only who gets the message hears of its mentions
-		d.mentions = directedMentions(d.mentions, d.message.Receivers)
-	}
-	return nil
-}
-
-func pick(members map[string]int64, ids []string, except int64) (uids []int64) {
-	for _, id := range ids {
-		if uid := members[id]; uid != 0 && uid != except && !slices.Contains(uids, uid) {
-			uids = append(uids, uid)
-		}
-	}
-	return uids
-}
-
-func directedMentions(mentions, receivers []int64) (out []int64) {
-	for _, uid := range receivers {
-		if slices.Contains(mentions, 0) || slices.Contains(mentions, uid) {
-			out = append(out, uid)
-		}
-	}
-	return out
-}
-
-// membersNamed returns the uids of those among ids that are members.
-func (s *Service) membersNamed(ctx context.Context, p place, ids []string) (map[string]int64, error) {
-	accounts, err := s.Accounts.LookupAll(ctx, p.App, ids)
-	if err != nil {
-		return nil, err
-	}
-	uids := make([]int64, 0, len(accounts))
-	for _, a := range accounts {
-		uids = append(uids, a.UID)
-	}
-	members, err := s.Groups.MembersOf(ctx, p.home.GID, uids)
-	if err != nil {
-		return nil, err
-	}
-	out := make(map[string]int64, len(members))
-	for id, a := range accounts {
-		if members[a.UID] != nil {
-			out[id] = a.UID
-		}
-	}
-	return out, nil
-}
-
 // store hands the message to its log's writer; after the commit, in the order
 // of the log, it is published and answered. A repeat is published too unless
 // this node did so before: the first commit's outcome may have been lost, or
@@ -408,26 +201,4 @@ func (s *Service) sendOnline(d *sending) {
 	m := d.message
 	m.Time = s.Now().Unix()
 	s.Hub.Publish(d.topic(), &fanout.Event{Item: m.pushItem(m.item(d.place, d.sender, d.card, form{online: true})), Except: d.device, Only: m.audience()})
-}
-
-// AppendTip implements group.Log.
-func (s *Service) AppendTip(ctx context.Context, tip group.Tip) <-chan error {
-	stored := make(chan error, 1)
-	p, err := s.placeOf(ctx, tip.Group)
-	if err != nil {
-		stored <- err
-		return stored
-	}
-	now := s.Now().Unix()
-	m := &Message{Log: p.GID, Operator: tip.Operator, Random: int64(rand.Uint32()), ClientSeq: rand.Int64N(1 << 31), ClientTime: now, Priority: 2,
-		Flags: FlagTip, Body: tip.Body}
-	s.log.Go(uint64(m.Log), &draft{Message: m, hub: p.HubID()}, func(a *draft, err error) {
-		if err == nil {
-			e := s.event(p, m, m.item(p, nil, "", form{}))
-			e.Not = tip.Exclude
-			s.Hub.Publish(p.topic(), e)
-		}
-		stored <- storeError(err)
-	})
-	return stored
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"imserver/internal/wire"
 )
@@ -91,6 +92,7 @@ type Event struct {
 	KickType uint8
 	NewInst  uint32
 
+	crowd atomic.Bool // see Crowd
 	once  sync.Once
 	frame *wire.Frame
 
@@ -106,6 +108,13 @@ func (e *Event) as(uid int64) *Event {
 	e.altOnce.Do(func() { e.alt = &Event{Kind: e.Kind, Item: e.AltItem, Log: e.Log, Seq: e.Seq, When: e.When} })
 	return e.alt
 }
+
+// crowdSize is from how many subscribers of one node on an event is a crowd's.
+const crowdSize = 128
+
+// Crowd reports whether the event goes to so many connections of this node
+// that writing to all of them has to make room for others.
+func (e *Event) Crowd() bool { return e.crowd.Load() }
 
 // Frame returns the event's push frame, made at the first call.
 func (e *Event) Frame() *wire.Frame {

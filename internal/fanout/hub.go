@@ -189,11 +189,18 @@ func (h *Hub) local(t Topic, e *Event) {
 		}
 		return
 	}
-	h.Each(t, func(s Subscriber) {
+	sh := h.shard(t)
+	sh.mu.RLock()
+	defer sh.mu.RUnlock()
+	set := sh.topics[t]
+	if len(set) >= crowdSize && len(e.Only) == 0 {
+		e.crowd.Store(true)
+	}
+	for s := range set {
 		if d := s.Device(); e.Concerns(d) {
 			s.Offer(e.as(d.UID))
 		}
-	})
+	}
 }
 
 // Push is Publish of an event item to all devices of an account but one.

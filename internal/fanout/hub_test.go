@@ -119,3 +119,28 @@ type counter struct {
 
 func (c *counter) Device() fanout.Device { return c.id }
 func (c *counter) Offer(*fanout.Event)   { c.n++ }
+
+// Ensure that an event says when it goes to a crowd, but not when it names the
+// few that it is for.
+func TestCrowd(t *testing.T) {
+	hub := MustHubs(t, 1)[0]
+	few, many := fanout.Group(1), fanout.Group(2)
+	for i := range 200 {
+		d := &device{id: fanout.Device{UID: int64(i + 1), Inst: 1}}
+		hub.Join(many, d)
+		if i < 5 {
+			hub.Join(few, d)
+		}
+	}
+	for _, c := range []struct {
+		topic fanout.Topic
+		event *fanout.Event
+		want  bool
+	}{
+		{few, &fanout.Event{}, false}, {many, &fanout.Event{}, true}, {many, &fanout.Event{Only: []int64{1, 2}}, false},
+	} {
+		if hub.Publish(c.topic, c.event); c.event.Crowd() != c.want {
+			t.Errorf("an event on %s, for %d: a crowd's is %v", c.topic, c.event.Only, c.event.Crowd())
+		}
+	}
+}

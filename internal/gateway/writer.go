@@ -61,7 +61,11 @@ func (c *Conn) enqueueLocked(o outgoing) {
 	start := !c.writing
 	c.writing = true
 	c.mu.Unlock()
-	if start {
+	switch {
+	case !start:
+	case o.event != nil && o.event.Crowd():
+		c.server.fan.add(c)
+	default:
 		go c.write()
 	}
 }

@@ -41,6 +41,12 @@ export async function freshRedis(dir) {
         { cwd: dir, log: `${dir}/redis.log`, env: process.env });
       await until(() => answers(port), { what: 'Redis' });
     },
+    /** Makes Redis forget everything while it runs. */
+    flush: () => new Promise((resolve, reject) => {
+      const socket = connect(port, '127.0.0.1', () => socket.write('FLUSHALL\r\n'));
+      socket.once('data', (answer) => { socket.destroy(); String(answer).startsWith('+OK') ? resolve() : reject(new Error(String(answer))); });
+      socket.once('error', reject);
+    }),
     /** Ends Redis; everything in it is lost. */
     stop: () => end(child, 'SIGKILL'),
   };

@@ -2,7 +2,6 @@ package liveroom
 
 import (
 	"context"
-	"encoding/binary"
 	"slices"
 	"sync"
 	"time"
@@ -200,97 +199,4 @@ func (f *follower) trim(now time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.recent.trim(f.bounds(), now)
-}
-
-// publish gives e its place and hands it to the watchers on every node. done
-// is called once when it has its sequence, or with ErrAway when there is
-// nobody to have it, which never waits longer than ledgerTimeout. Without done
-// an event is handed out when that is possible again.
-func (s *Service) publish(e *Event, b bounds, done func(error)) {
-	e.node, e.count = s.node, s.counter.Add(1)
-	f := s.follower(e.Room)
-	floor := int64(0)
-	if f != nil {
-		floor = f.newest()
-	}
-	s.Ledger.Append(e, floor, b, func(err error) {
-		switch {
-		case e.repeat:
-		case err == nil:
-			s.spread(f, e)
-		case f == nil && done != nil: // nobody has it, and it would get another sequence later
-			done(err)
-			return
-		default:
-			s.alone(f, e)
-		}
-		if done != nil {
-			done(nil)
-		}
-	})
-}
-
-// spread hands an appended event to this node and the others.
-func (s *Service) spread(f *follower, e *Event) {
-	if f != nil {
-		f.take(e)
-	}
-	s.tellRoom(e.Room, noteEvent, e.encode(binary.AppendVarint(binary.AppendVarint(nil, e.Seq), e.Prev)))
-}
-
-// alone does without the ledger: the watchers of this node have the event at
-// once, the others when the ledger is back, if that is soon enough.
-func (s *Service) alone(f *follower, e *Event) {
-	s.metrics.alone.Inc()
-	later := e.unnumbered()
-	if f != nil {
-		f.number(e)
-	} else {
-		e.Seq = nextSeq(0, s.Now(), s.slot)
-	}
-	s.mu.Lock()
-	s.unsent = append(s.unsent, unsent{later, s.Now()})
-	if over := len(s.unsent) - maxUnsent; over > 0 {
-		s.unsent = slices.Delete(s.unsent, 0, over)
-	}
-	s.mu.Unlock()
-}
-
-// unsent is an event that the other nodes do not have yet.
-type unsent struct {
-	event *Event
-	at    time.Time
-}
-
-// maxUnsent bounds what is kept for other nodes while the ledger is away.
-const maxUnsent = 10_000
-
-// catchUp appends what was kept while the ledger was away, as far as it is
-// within the age that events are remembered for. What fails again waits again.
-func (s *Service) catchUp() {
-	s.mu.Lock()
-	list := s.unsent
-	s.unsent = nil
-	s.mu.Unlock()
-	for _, u := range list {
-		b := s.boundsOf(u.event.Room)
-		if s.Now().Sub(u.at) > b.age {
-			continue
-		}
-		f := s.follower(u.event.Room)
-		floor := int64(0)
-		if f != nil {
-			floor = f.newest()
-		}
-		s.Ledger.Append(u.event, floor, b, func(err error) {
-			switch {
-			case err != nil:
-				s.mu.Lock()
-				s.unsent = append(s.unsent, u)
-				s.mu.Unlock()
-			case u.event.Seq > 0 && !u.event.repeat:
-				s.spread(f, u.event)
-			}
-		})
-	}
 }

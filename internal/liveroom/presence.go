@@ -149,18 +149,6 @@ func (r *room) part(ctx context.Context, here []presence, elsewhere []int64) {
 	}
 }
 
-// waits reports whether events of the room wait for the ledger.
-func (s *Service) waits(room int64) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, u := range s.unsent {
-		if u.event.Room == room {
-			return true
-		}
-	}
-	return false
-}
-
 // closeIdle forgets a room that nobody has watched here for a while.
 func (s *Service) closeIdle(r *room, now time.Time) {
 	s.mu.Lock()

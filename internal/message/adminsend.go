@@ -3,6 +3,7 @@ package message
 import (
 	"context"
 	"errors"
+	"iter"
 	"math/rand/v2"
 	"slices"
 
@@ -44,12 +45,7 @@ func (s *Service) adminSend(ctx context.Context, call *command.Call, req *sendRe
 	if err != nil {
 		return nil, asREST(err, 0)
 	}
-	if !slices.Contains(req.SendMsgControl, "WithMuteNotifications") {
-		m.Flags |= flagInsistent
-	}
-	if req.SyncOtherMachine == syncNone && sender.UID != receiver.UID {
-		m.Flags |= flagNotOwn
-	}
+	m.Flags |= req.adminFlags(sender, receiver)
 	changed, err := s.before(ctx, call, sender, receiver, m, req.ForbidCallbackControl)
 	if err != nil {
 		return nil, err
@@ -63,6 +59,17 @@ func (s *Service) adminSend(ctx context.Context, call *command.Call, req *sendRe
 		return nil, err
 	}
 	return s.store(call, m, sender, receiver, how), nil
+}
+
+// adminFlags are the flags that only administrators set.
+func (r *sendRequest) adminFlags(sender, receiver *account.Account) (f int) {
+	if !slices.Contains(r.SendMsgControl, "WithMuteNotifications") {
+		f |= flagInsistent
+	}
+	if r.SyncOtherMachine == syncNone && sender.UID != receiver.UID {
+		f |= flagNotOwn
+	}
+	return f
 }
 
 // adminSender finds who the message is from and fills in what REST callers
@@ -118,7 +125,9 @@ type batchAnswer struct {
 	ErrorList []batchFailure `json:",omitempty"`
 }
 
-// adminBatchSend is openim.batchsendmsg: one message to many (protocol 06 §5.2).
+// adminBatchSend is openim.batchsendmsg: one message to many (protocol 06
+// §5.2). Its key is that of one of the copies, which differ in their time at
+// most.
 func (s *Service) adminBatchSend(ctx context.Context, call *command.Call, req *batchRequest) (batchAnswer, error) {
 	var out batchAnswer
 	if len(req.To_Account) == 0 {
@@ -135,13 +144,7 @@ func (s *Service) adminBatchSend(ctx context.Context, call *command.Call, req *b
 	if err != nil {
 		return out, err
 	}
-	type result struct {
-		id  string
-		err error
-	}
-	results := make(chan result, len(req.To_Account))
-	waiting := 0
-	var key string
+	var copies []copyTo
 	for _, id := range dedupe(req.To_Account) {
 		receiver := found[id]
 		if receiver == nil {
@@ -152,33 +155,59 @@ func (s *Service) adminBatchSend(ctx context.Context, call *command.Call, req *b
 		if err != nil {
 			return out, asREST(err, 0)
 		}
-		if !slices.Contains(req.SendMsgControl, "WithMuteNotifications") {
-			m.Flags |= flagInsistent
-		}
-		if req.SyncOtherMachine == syncNone && sender.UID != receiver.UID {
-			m.Flags |= flagNotOwn
-		}
-		waiting++
-		s.append(m, func(deliver bool, err error) {
-			if err == nil && deliver {
-				s.deliver(call.App.SDKAppID, m, sender, receiver, delivery{sync: req.SyncOtherMachine == syncPush, quiet: true})
-			}
-			results <- result{id, err}
-		})
-		key = Key(m.MsgSeq, m.Random, s.Now().Unix())
+		m.Flags |= req.adminFlags(sender, receiver)
+		copies = append(copies, copyTo{receiver, m})
 	}
-	for range waiting {
-		select {
-		case r := <-results:
-			if r.err != nil {
-				out.ErrorList = append(out.ErrorList, batchFailure{r.id, command.CodeOf(storeError(r.err))})
-			}
-		case <-ctx.Done():
-			return out, command.Err(command.CodeTimeout, "")
+	how := delivery{sync: req.SyncOtherMachine == syncPush, quiet: true}
+	for c, err := range s.sendCopies(ctx, call, sender, copies, how) {
+		switch {
+		case c.Message == nil:
+			return out, err
+		case err != nil:
+			out.ErrorList = append(out.ErrorList, batchFailure{c.receiver.UserID, command.CodeOf(storeError(err))})
+		default:
+			out.MsgKey = c.Key()
 		}
 	}
-	out.MsgKey = key
 	return out, nil
+}
+
+// copyTo is a message of a batch, for one of its receivers.
+type copyTo struct {
+	receiver *account.Account
+	*Message
+}
+
+// sendCopies stores and delivers messages, all at the same time, and yields each
+// with what became of it; or none and 60008, and no further ones, when that
+// takes too long.
+func (s *Service) sendCopies(ctx context.Context, call *command.Call, sender *account.Account, copies []copyTo, how delivery) iter.Seq2[copyTo, error] {
+	type result struct {
+		copyTo
+		err error
+	}
+	results := make(chan result, len(copies))
+	for _, c := range copies {
+		s.append(c.Message, func(deliver bool, err error) {
+			if err == nil && deliver {
+				s.deliver(call.App.SDKAppID, c.Message, sender, c.receiver, how)
+			}
+			results <- result{c, err}
+		})
+	}
+	return func(yield func(copyTo, error) bool) {
+		for range copies {
+			select {
+			case r := <-results:
+				if !yield(r.copyTo, r.err) {
+					return
+				}
+			case <-ctx.Done():
+				yield(copyTo{}, command.Err(command.CodeTimeout, ""))
+				return
+			}
+		}
+	}
 }
 
 func dedupe(ids []string) []string {

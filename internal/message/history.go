@@ -44,6 +44,7 @@ func (req *historyRequest) leavesNewest(call *command.Call) bool {
 	return call.CatchingUp && req.GetDirection == 1 && req.MsgKey == "" && req.MaxCnt == recoveryPage
 }
 
+// history is openim.getroammsg: a page of a chat (protocol 02 §7).
 func (s *Service) history(ctx context.Context, call *command.Call, req *historyRequest) (*historyAnswer, error) {
 	peer, err := s.Accounts.Former(ctx, call.App.SDKAppID, req.Peer_Account)
 	if err != nil {
@@ -58,39 +59,30 @@ func (s *Service) history(ctx context.Context, call *command.Call, req *historyR
 	if err != nil {
 		return nil, err
 	}
-	w.limit++ // one more tells whether there are more
-	list, err := s.page(ctx, w)
+	list, complete, err := s.filled(ctx, w, !w.newest && !keyed)
 	if err != nil {
 		return nil, err
 	}
-	ans := &historyAnswer{MsgList: []json.RawMessage{}, Complete: 1, LastMsgTime: req.LastMsgTime, MsgKey: req.MsgKey}
-	if len(list) == w.limit {
-		ans.Complete = 0
-		if w.newest {
-			list = list[1:]
-		} else {
-			list = list[:len(list)-1]
-		}
-	}
-	if !w.newest && !keyed && ans.Complete == 0 {
-		if list, err = s.wholeSecond(ctx, w, list); err != nil {
-			return nil, err
-		}
-		if req.leavesNewest(call) {
+	if req.leavesNewest(call) && len(list) > 1 {
+		if !complete { // it may still end with the newest, lengthened as it was
 			w.above, w.below, w.limit = list[len(list)-1].Seq, math.MaxInt64, 1
 			more, err := s.page(ctx, w)
 			if err != nil {
 				return nil, err
 			}
-			ans.Complete = 1 - len(more)
+			complete = len(more) == 0
 		}
-	}
-	if ans.Complete == 1 && len(list) > 1 && req.leavesNewest(call) {
-		list = list[:len(list)-1]
+		if complete {
+			list = list[:len(list)-1]
+		}
 	}
 	who, err := s.both(ctx, call.UID, peer.UID)
 	if err != nil {
 		return nil, err
+	}
+	ans := &historyAnswer{MsgList: []json.RawMessage{}, MsgCnt: len(list), LastMsgTime: req.LastMsgTime, MsgKey: req.MsgKey}
+	if complete {
+		ans.Complete = 1
 	}
 	for i := range list {
 		m := &list[i]
@@ -103,8 +95,26 @@ func (s *Service) history(ctx context.Context, call *command.Call, req *historyR
 		}
 		ans.LastMsgTime, ans.MsgKey = edge.Time(), edge.Key()
 	}
-	ans.MsgCnt = len(list)
 	return ans, nil
+}
+
+// filled reads a window; complete tells whether nothing follows it in its
+// direction. One of whole seconds ends with its last second, and may be longer
+// than its limit.
+func (s *Service) filled(ctx context.Context, w window, wholeSeconds bool) (list []Message, complete bool, err error) {
+	limit := w.limit
+	w.limit++ // one more tells whether there are more
+	if list, err = s.page(ctx, w); err != nil || len(list) <= limit {
+		return list, true, err
+	}
+	if w.newest {
+		return list[1:], false, nil
+	}
+	list = list[:limit]
+	if wholeSeconds {
+		list, err = s.wholeSecond(ctx, w, list)
+	}
+	return list, false, err
 }
 
 // wholeSecond appends to a page by time what is left of its last second. SDKs'

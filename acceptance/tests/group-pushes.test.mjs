@@ -6,8 +6,29 @@ import { until } from '../harness/wait.mjs';
 const G = 'group_open_http_svc.';
 const M = 'million_group_open_http_svc.';
 
+/** Fails if something is missing without which the SDK throws or loses its way (protocol 03 §3.2-§3.4, §19.9, §20.6). */
+function complete(item) {
+  const need = (object, fields) => { for (const f of fields) assert.ok(object[f] !== undefined && object[f] !== '', `${f} in ${JSON.stringify(item)}`); };
+  for (const m of item.GroupMsgArray ?? []) {
+    need(m, ['ToGroupId', 'From_Account', 'TinyId', 'MsgSeq', 'MsgRandom', 'MsgClientTime', 'MsgTimeStamp', 'MsgPriority', 'GroupInfo', 'MsgBody']);
+    need(m.GroupInfo, ['GroupId', 'GroupName', 'GroupType', 'From_Account']);
+    assert.equal(typeof m.TinyId, 'string');
+    assert.equal(typeof m.MsgPriority, 'number');
+  }
+  for (const t of item.GroupTips ?? []) {
+    if (item.Event === 12) { need(t.GroupAtTips, ['GroupId', 'From_Account', 'MsgSeq', 'GroupAtType']); continue; }
+    need(t, ['ToGroupId', 'From_Account', 'MsgRandom', 'GroupInfo', 'MsgBody']);
+    need(t.GroupInfo, ['GroupId']);
+    if (item.Event === 4) need(t, ['MsgSeq', 'MsgTimeStamp', 'TinyId', 'MsgClientTime']);
+    if ((t.MsgBody.OpType ?? 6) !== 6) need(t.MsgBody.MsgOperatorMemberExtraInfo, ['UserId']);
+    if (t.MsgBody.MemberExtraInfo) need(t.MsgBody, ['MsgMemberInfo']); // a kick with a reason
+  }
+  if (item.Event === 5) assert.equal(item.GroupTips.length, 1, 'several items in an Event 5 are misread (protocol 03 §3.1)');
+}
+
 /** What an event item is, in a word: t1 a stored tip, e16 one that is not stored, n7 a notice … */
 function code(item) {
+  complete(item);
   if (item.GroupMsgArray) return 'msg';
   if (item.GroupMsgModNotifys) return 'modified';
   if (item.MsgExtensionNotify) return 'extension';
@@ -15,7 +36,6 @@ function code(item) {
   if (item.MsgReactionNotify) return 'my-reaction';
   const tips = item.GroupTips;
   if (!tips) return undefined; // not of a group
-  if (item.Event === 5) assert.equal(tips.length, 1, 'several items in an Event 5 are misread (protocol 03 §3.1)');
   const body = tips[0].MsgBody;
   if (item.Event === 12) return 'at';
   if (item.Event === 4) return `t${body.OpType}${tips[0].SendMsgControl?.NoUnread ? '-' : ''}`;
@@ -73,7 +93,7 @@ engines('group pushes', { env: { IMSERVER_MAX_WEB_INSTANCES: '3' }, timeout: 120
     await step('m', `${G}quit_group`, at, { o1: 't2', o2: 't2', a1: 't2', a2: 't2', m: 'n8' });
     await step('o2', `${G}modify_group_base_info`, { ...at, ApplyJoinOption: 'FreeAccess' }, { o1: 't6-', o2: 't6-', a1: 't6', a2: 't6' });
     await step('m', `${G}apply_join_group`, at, { o1: 't1', o2: 't1', a1: 't1', a2: 't1', m: 't1-' });
-    await step('a1', `${G}delete_group_member`, { ...at, MemberToDel_Account: [names.member] }, { o1: 't3', o2: 't3', a1: 't3-', a2: 't3-', m: 'n4' });
+    await step('a1', `${G}delete_group_member`, { ...at, MemberToDel_Account: [names.member], Reason: 'spam' }, { o1: 't3', o2: 't3', a1: 't3-', a2: 't3-', m: 'n4' });
     await step('a1', `${G}add_group_member`, { ...at, MemberList: [member('member')] }, { o1: 't1', o2: 't1', a1: 't1-', a2: 't1-', m: 'n7 t1' });
     await step('a1', ...modifyMember('member', { ShutUpTime: 60 }), { o1: 't7', o2: 't7', a1: 't7-', a2: 't7-', m: 't7' });
     await step('a1', ...modifyMember('member', { ShutUpTime: 0 }), { o1: 't7', o2: 't7', a1: 't7-', a2: 't7-', m: 't7' });

@@ -89,6 +89,32 @@ func TestRequestLimits(t *testing.T) {
 	})
 }
 
+// Ensure that IDs are as long as they may be, and no longer (protocol 03 §1.3).
+func TestIDLimits(t *testing.T) {
+	engines(t, func(t *testing.T, w *world) {
+		ann := w.User(t, "ann")
+		community := w.group(t, "Topics", ann)
+		for _, l := range []struct {
+			command, fields, prefix string
+			most                    int
+		}{
+			{"group_open_http_svc.create_group", `{"Type":"Public","Name":"x","GroupId":"%s"}`, "g", 48},
+			{"million_group_open_http_svc.create_group", `{"Type":"Community","Name":"x","GroupId":"%s"}`, "@TGS#_", 48},
+			{"million_group_open_http_svc.create_topic", `{"GroupId":"` + community + `","TopicName":"x","TopicId":"%s"}`, community + "@TOPIC#_", 96},
+		} {
+			for _, n := range []int{l.most, l.most + 1} {
+				want := 0
+				if n > l.most {
+					want = 10015
+				}
+				if a := ann.Call(t, l.command, fmt.Sprintf(l.fields, l.prefix+strings.Repeat("x", n-len(l.prefix)))); a.Code != want {
+					t.Errorf("%s with %d bytes: %d, want %d: %s", l.command, n, a.Code, want, a.Text)
+				}
+			}
+		}
+	})
+}
+
 // Ensure that a community has as many topics as the app allows.
 func TestTopicLimit(t *testing.T) {
 	engines(t, func(t *testing.T, w *world) {

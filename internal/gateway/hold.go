@@ -69,7 +69,7 @@ func (c *Conn) Hold() {
 // rest sets how long the events wait from now on if nothing happens.
 func (h *hold) rest() {
 	d := askTime
-	if h.listed && h.synced {
+	if h.synced { // SDKs ask for that last
 		d = quietTime
 	}
 	h.timer.Reset(min(d, time.Until(h.until)))

@@ -6,7 +6,7 @@ import { until } from '../harness/wait.mjs';
 const G = 'group_open_http_svc.';
 const M = 'million_group_open_http_svc.';
 
-/** Fails if something is missing without which the SDK throws or loses its way (protocol 03 §3.2-§3.4, §19.9, §20.6). */
+/** Fails if something is missing without which the SDK throws or loses its way (protocol 03 §3.2-§3.4, §15). */
 function complete(item) {
   const need = (object, fields) => { for (const f of fields) assert.ok(object[f] !== undefined && object[f] !== '', `${f} in ${JSON.stringify(item)}`); };
   for (const m of item.GroupMsgArray ?? []) {

@@ -1,4 +1,4 @@
-// Rules of groups that apps rely on without naming them (protocol 03 §2, §14, §19, §20): who sees what, what counts as
+// Rules of groups that apps rely on without naming them (protocol 03 §2, §14, §20): who sees what, what counts as
 // unread, what is done once, what is heard of after being away.
 import assert from 'node:assert/strict';
 import { engines } from '../harness/engines.mjs';

@@ -1,4 +1,4 @@
-// What SDKs need of messages and conversations as bytes (protocol 02 §23, §24), where an SDK cannot show it because it
+// What SDKs need of messages and conversations as bytes (protocol 02 §1, §5), where an SDK cannot show it because it
 // takes what it gets: who is named how in every form of a message, what an event may hold, who is told of what.
 import assert from 'node:assert/strict';
 import { engines } from '../harness/engines.mjs';

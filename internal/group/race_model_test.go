@@ -14,12 +14,14 @@ var raceUsers = [4]string{"ann", "ben", "cid", "dan"}
 // two are the same when members can tell no difference.
 type state struct {
 	kind       string // Public, ChatRoom or Private
+	approve    bool   // what ordinary members invite waits for an admin
 	gone       bool
 	name       int
 	roles      [4]group.Role
 	muted      [4]bool // also of who has left: the mute is back when they are
 	asking     [4]application
-	main       int64 // of the attributes
+	invited    [4][4]application // by whom, and whom
+	main       int64             // of the attributes
 	attrs      [2]attr
 	counter    int64
 	counterSeq int64
@@ -41,8 +43,10 @@ type attr struct{ value, seq int64 }
 type deed struct {
 	what   string
 	by, on int // indexes of raceUsers
+	from   int // who invited on
 	node   int
 	auth   string // of on's application
+	pass   string // of from's invitation of on
 	main   int64  // main sequence of the attributes
 	seqs   [2]int64
 	number int64 // what names, counts and values are made of; no two are alike
@@ -57,6 +61,16 @@ type outcome struct {
 }
 
 func refusal(code int) outcome { return outcome{answer: fmt.Sprint(code)} }
+
+// learn makes known what is open.
+func (s *state) learn() {
+	for i := range s.asking {
+		s.asking[i] = min(s.asking[i], known)
+		for j := range s.invited[i] {
+			s.invited[i][j] = min(s.invited[i][j], known)
+		}
+	}
+}
 
 func (s *state) count() (n int) {
 	for _, r := range s.roles {
@@ -94,8 +108,14 @@ func (s *state) do(d deed) outcome {
 	switch d.what {
 	case "agree", "reject":
 		return s.answer(d)
-	case "add":
-		if !s.work() && role < group.Admin {
+	case "allow", "deny":
+		return s.permit(d)
+	case "add", "invite":
+		switch {
+		case s.work() || role >= group.Admin:
+		case s.approve:
+			return s.invite(d)
+		default:
 			return refusal(10007)
 		}
 		return s.enter(d, d.on, 2, fmt.Sprintf("7 %s>%s", raceUsers[d.by], raceUsers[d.on]))
@@ -125,7 +145,7 @@ func (s *state) do(d deed) outcome {
 				o.notices = append(o.notices, fmt.Sprintf("5 %s>%s", raceUsers[d.by], raceUsers[i]))
 			}
 		}
-		*s = state{kind: s.kind, gone: true}
+		*s = state{kind: s.kind, approve: s.approve, gone: true}
 		return o
 	case "count":
 		s.counter, s.counterSeq = s.counter+d.number, s.counterSeq+1
@@ -158,11 +178,51 @@ func (s *state) enter(d deed, who, how int, notice string) outcome {
 		return o
 	}
 	s.roles[who], s.asking[who] = group.Ordinary, none
+	for i := range s.invited {
+		s.invited[i][who] = none
+	}
 	o.notices = []string{notice}
 	if !s.quiet() {
 		o.tips = []string{fmt.Sprintf("1 %s [%s] %d by %d", raceUsers[d.by], raceUsers[who], s.count(), how)}
 	}
 	return o
+}
+
+// leave is what becomes of somebody who is out.
+func (s *state) leave(who int) {
+	s.roles[who], s.invited[who] = group.Nobody, [4]application{}
+}
+
+// invite asks the admins to let somebody in.
+func (s *state) invite(d deed) outcome {
+	o := outcome{answer: "0"}
+	if s.roles[d.on] != group.Nobody {
+		return o
+	}
+	s.invited[d.by][d.on] = newer
+	for _, i := range s.staff() {
+		o.notices = append(o.notices, fmt.Sprintf("1 %s>%s", raceUsers[d.on], raceUsers[i]))
+	}
+	return o
+}
+
+// permit answers an invitation that waits.
+func (s *state) permit(d deed) outcome {
+	open := &s.invited[d.from][d.on]
+	switch {
+	case s.roles[d.by] < group.Admin:
+		return refusal(10007)
+	case *open == none:
+		return refusal(10024)
+	case *open == newer:
+		return refusal(10004)
+	}
+	*open = none
+	if d.what == "deny" {
+		return outcome{answer: "0"}
+	}
+	d.by = d.from // it is the inviter's doing
+	return s.enter(d, d.on, 2, fmt.Sprintf("7 %s>%s", raceUsers[d.from], raceUsers[d.on]))
 }
 
 func (s *state) answer(d deed) outcome {
@@ -191,7 +251,7 @@ func (s *state) kick(d deed) outcome {
 	case d.by == d.on || role != group.Owner && target != group.Ordinary:
 		return refusal(10007)
 	}
-	s.roles[d.on] = group.Nobody
+	s.leave(d.on)
 	o := outcome{answer: "0", notices: []string{fmt.Sprintf("4 %s>%s", raceUsers[d.by], raceUsers[d.on])}}
 	if !s.quiet() {
 		o.tips = []string{fmt.Sprintf("3 %s [%s] %d", raceUsers[d.by], raceUsers[d.on], s.count())}
@@ -203,7 +263,7 @@ func (s *state) quit(d deed) outcome {
 	if s.roles[d.by] == group.Owner && !s.work() {
 		return refusal(10009)
 	}
-	s.roles[d.by] = group.Nobody
+	s.leave(d.by)
 	o := outcome{answer: "0", notices: []string{fmt.Sprintf("8 %s>%s", raceUsers[d.by], raceUsers[d.by])}}
 	if !s.quiet() {
 		o.tips = []string{fmt.Sprintf("2 %s [%s] %d", raceUsers[d.by], raceUsers[d.by], s.count())}

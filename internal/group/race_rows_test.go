@@ -13,6 +13,31 @@ import (
 	"imserver/internal/store"
 )
 
+type row struct {
+	uid, a int64
+	b      string
+}
+
+// observeOpen reads the open applications and invitations.
+func (r *run) observeOpen(s *state, rows func(string) []row, index func(uid int64) int) {
+	was, wasInvited := r.auth, r.pass
+	r.auth, r.pass = [4]string{}, [4][4]string{}
+	fresh := func(before, now string) application {
+		if now == before {
+			return known
+		}
+		return newer
+	}
+	for _, v := range rows(`SELECT applicant, 0, auth FROM group_applications WHERE gid = $1 AND handled = 0 AND kind = 0`) {
+		i := index(v.uid)
+		s.asking[i], r.auth[i] = fresh(was[i], v.b), v.b
+	}
+	for _, v := range rows(`SELECT applicant, invited, auth FROM group_applications WHERE gid = $1 AND handled = 0 AND kind = 2`) {
+		i, j := index(v.uid), index(v.a)
+		s.invited[i][j], r.pass[i][j] = fresh(wasInvited[i][j], v.b), v.b
+	}
+}
+
 // observe reads the rows.
 func (r *run) observe() state {
 	db, ctx := r.nodes[0].DB.Read, r.t.Context()
@@ -21,7 +46,7 @@ func (r *run) observe() state {
 			r.rt.Fatal(err)
 		}
 	}
-	s := state{kind: r.state.kind}
+	s := state{kind: r.state.kind, approve: r.state.approve}
 	var owner int64
 	var members int
 	err := db.QueryRowContext(ctx, `SELECT CAST(name AS INTEGER), owner, member_num, attr_seq, counter_seq FROM groups WHERE gid = $1`, r.gid).
@@ -31,10 +56,6 @@ func (r *run) observe() state {
 	}
 	index := func(uid int64) int {
 		return slices.IndexFunc(r.nodes[0].users[:], func(u *apptest.User) bool { return u.UID == uid })
-	}
-	type row struct {
-		uid, a int64
-		b      string
 	}
 	rows := func(query string) []row {
 		list, err := store.Collect(ctx, db, func(rows *sql.Rows, v *row) error { return rows.Scan(&v.uid, &v.a, &v.b) }, query, r.gid)
@@ -56,15 +77,7 @@ func (r *run) observe() state {
 	for _, v := range rows(`SELECT uid, 1, '' FROM group_mutes x WHERE gid = $1 AND NOT EXISTS (SELECT 1 FROM group_members m WHERE m.gid = x.gid AND m.uid = x.uid)`) {
 		s.muted[index(v.uid)] = true
 	}
-	before := r.auth
-	r.auth = [4]string{}
-	for _, v := range rows(`SELECT applicant, 0, auth FROM group_applications WHERE gid = $1 AND handled = 0`) {
-		i := index(v.uid)
-		s.asking[i], r.auth[i] = newer, v.b
-		if v.b == before[i] {
-			s.asking[i] = known
-		}
-	}
+	r.observeOpen(&s, rows, index)
 	for _, v := range rows(`SELECT CASE name WHEN 'a' THEN 0 ELSE 1 END, seq, value FROM group_attributes WHERE gid = $1`) {
 		s.attrs[v.uid].seq = v.a
 		_, err := fmt.Sscan(v.b, &s.attrs[v.uid].value)

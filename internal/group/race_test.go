@@ -98,8 +98,9 @@ type run struct {
 	id     string
 	gid    int64
 	state  state
-	auth   [4]string // of the open applications
-	seq    int64     // of the log, as far as it was compared
+	auth   [4]string    // of the open applications
+	pass   [4][4]string // of the open invitations
+	seq    int64        // of the log, as far as it was compared
 	// late is what a device that was in and out in one moment may still get.
 	late map[*apptest.User][]string
 }
@@ -112,7 +113,7 @@ func newRun(t *testing.T, rt *rapid.T, nodes []*raceNode, number *int64) *run {
 	if !r.state.work() {
 		r.state.roles[1], list = group.Admin, `{"Member_Account":"ben","Role":"Admin"}`
 	}
-	if rapid.Bool().Draw(rt, "cid") {
+	if rapid.IntRange(0, 3).Draw(rt, "cid") > 0 {
 		r.state.roles[2], list = group.Ordinary, list+`,{"Member_Account":"cid"}`
 	}
 	for _, n := range nodes {
@@ -120,7 +121,14 @@ func newRun(t *testing.T, rt *rapid.T, nodes []*raceNode, number *int64) *run {
 			u.Events() // of a run that failed
 		}
 	}
-	a := nodes[0].users[0].Call(t, "group_open_http_svc.create_group", fmt.Sprintf(`{"Type":%q,"Name":"0","MemberList":[%s]}`, r.state.kind, list)).Want(t, 0)
+	option := "DisableInvite"
+	if r.state.work() {
+		option = "FreeAccess"
+	} else if r.state.approve = rapid.IntRange(0, 3).Draw(rt, "approve") > 0; r.state.approve {
+		option = "NeedPermission"
+	}
+	a := nodes[0].users[0].Call(t, "group_open_http_svc.create_group",
+		fmt.Sprintf(`{"Type":%q,"Name":"0","InviteJoinOption":%q,"MemberList":[%s]}`, r.state.kind, option, list)).Want(t, 0)
 	r.id = a.Fields["GroupId"].(string)
 	g, err := nodes[0].dir.Group(t.Context(), nodes[0].SDKAppID, r.id)
 	if err != nil {
@@ -153,10 +161,11 @@ var themes = [][]string{
 	{"apply", "destroy"}, {"apply", "agree", "agree"}, {"agree", "reject"}, {"admin", "mute"}, {"member", "mute", "unmute"},
 	{"owner", "quit"}, {"quit", "kick"}, {"owner", "kick"}, {"kick", "kick"}, {"add", "kick"}, {"add", "add", "apply"}, {"apply", "kick"},
 	{"count", "count", "count", "kick"}, {"apply", "agree", "reject"}, {"owner", "kick", "quit"}, {"owner", "admin"}, {"set", "change", "clear"}, {"change", "change", "drop"}, {"rename", "rename"}, {"add", "destroy"},
+	{"invite", "allow", "allow"}, {"allow", "deny"}, {"invite", "apply"}, {"allow", "agree"}, {"invite", "kick"}, {"allow", "destroy"},
 	{"add"}, {"admin"}, {"", "", ""},
 }
 
-var everything = []string{"apply", "agree", "reject", "add", "kick", "quit", "admin", "member", "mute", "unmute", "owner", "rename", "count", "set", "change", "drop", "clear"}
+var everything = []string{"apply", "agree", "reject", "add", "invite", "allow", "deny", "kick", "quit", "admin", "member", "mute", "unmute", "owner", "rename", "count", "set", "change", "drop", "clear"}
 
 // moment has something happen that is worth a race.
 func (r *run) moment() {
@@ -164,6 +173,9 @@ func (r *run) moment() {
 	on := r.target(theme[0])
 	if slices.Contains(theme, "agree") && r.state.asking[on] == none {
 		r.together(r.draw("apply", on)) // something to answer
+	}
+	if slices.Contains(theme, "allow") && !slices.ContainsFunc(r.state.invited[:], func(by [4]application) bool { return by[on] != none }) {
+		r.together(r.draw("invite", on))
 	}
 	deeds := make([]deed, len(theme))
 	for i, what := range theme {
@@ -194,11 +206,7 @@ func (r *run) together(deeds ...deed) {
 	}
 	stayed := stayed(r.state, seen, fit)
 	r.state = seen
-	for i, a := range r.state.asking {
-		if a == newer {
-			r.state.asking[i] = known
-		}
-	}
+	r.state.learn()
 	r.converge(fmt.Sprintf("after %+v answered %q", deeds, answers))
 	r.told(deeds, fit, stayed)
 }
@@ -208,7 +216,7 @@ func (r *run) target(what string) int {
 	var fit []int
 	for i, role := range r.state.roles {
 		switch what {
-		case "apply", "agree", "reject", "add":
+		case "apply", "agree", "reject", "add", "invite", "allow":
 			if role == group.Nobody {
 				fit = append(fit, i)
 			}
@@ -234,9 +242,20 @@ func (r *run) draw(what string, on int) deed {
 		d.what, d.on = rapid.SampledFrom(everything).Draw(r.rt, "what"), rapid.IntRange(0, 3).Draw(r.rt, "on too")
 		d.auth = r.auth[d.on]
 	}
+	d.from = (d.on + rapid.IntRange(1, 3).Draw(r.rt, "from")) % 4
+	for i, by := range r.state.invited { // mostly one that waits
+		if by[d.on] != none {
+			d.from = i
+		}
+	}
+	d.pass = r.pass[d.from][d.on]
 	switch d.what { // mostly by those who may
 	case "apply", "quit":
 		d.by = d.on
+	case "invite":
+		if i := slices.Index(r.state.roles[:], group.Ordinary); i >= 0 {
+			d.by = i
+		}
 	default:
 		staff := r.state.staff()
 		if owner := slices.Index(r.state.roles[:], group.Owner); owner >= 0 { // twice: some things are the owner's alone
@@ -265,7 +284,11 @@ func (d deed) command() (command, fields string) {
 		command, fields = "handle_apply_join_group", fmt.Sprintf(`,"Applicant_Account":%q,"HandleMsg":"Agree","Authentication":%q`, on, d.auth)
 	case "reject":
 		command, fields = "handle_apply_join_group", fmt.Sprintf(`,"Applicant_Account":%q,"HandleMsg":"Reject","Authentication":%q`, on, d.auth)
-	case "add":
+	case "allow":
+		command, fields = "handle_invite_join_permission_group", fmt.Sprintf(`,"Applicant_Account":%q,"Invited_Account":%q,"HandleMsg":"Agree","Authentication":%q`, raceUsers[d.from], on, d.pass)
+	case "deny":
+		command, fields = "handle_invite_join_permission_group", fmt.Sprintf(`,"Applicant_Account":%q,"Invited_Account":%q,"HandleMsg":"Reject","Authentication":%q`, raceUsers[d.from], on, d.pass)
+	case "add", "invite":
 		command, fields = "add_group_member", fmt.Sprintf(`,"MemberList":[{"Member_Account":%q}]`, on)
 	case "kick":
 		command, fields = "delete_group_member", fmt.Sprintf(`,"MemberToDel_Account":[%q]`, on)

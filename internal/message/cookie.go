@@ -1,15 +1,19 @@
 package message
 
 import (
+	"math"
 	"strconv"
 	"strings"
 )
 
-// cookie is a place in time, which all pairs' logs share.
+// cookie is a place in time, which all pairs' logs share: what follows it is
+// still to be told.
 type cookie struct {
-	seq     int64 // what follows is still to be told
+	seq     int64 // of the last message told, or none's
 	changes int64 // unix second from which changes are told, on the last page
-	bound   int64 // between pages: below it each pair's newest message is left for the last one; else 0
+	// The rest is 0 but between pages.
+	bound  int64 // below it each pair's newest message is left for the last page
+	lo, hi int64 // the pair of the last message told: others may have messages of this seq
 }
 
 const cookiePrefix = "p"
@@ -18,7 +22,9 @@ const cookiePrefix = "p"
 func (c cookie) String() string {
 	text := cookiePrefix + strconv.FormatInt(c.seq, 36)
 	if c.bound > 0 {
-		text += "." + strconv.FormatInt(c.changes, 36) + "." + strconv.FormatInt(c.bound, 36)
+		for _, n := range []int64{c.changes, c.bound, c.lo, c.hi} {
+			text += "." + strconv.FormatInt(n, 36)
+		}
 	}
 	return text
 }
@@ -29,9 +35,9 @@ func parseCookie(s string) (c cookie, ok bool) {
 	if !found {
 		return cookie{}, false
 	}
-	numbers := [3]int64{}
+	numbers := [5]int64{}
 	parts := strings.Split(digits, ".")
-	if len(parts) != 1 && len(parts) != 3 {
+	if len(parts) != 1 && len(parts) != len(numbers) {
 		return cookie{}, false
 	}
 	for i, part := range parts {
@@ -41,9 +47,9 @@ func parseCookie(s string) (c cookie, ok bool) {
 		}
 		numbers[i] = n
 	}
-	c = cookie{numbers[0], numbers[1], numbers[2]}
+	c = cookie{numbers[0], numbers[1], numbers[2], numbers[3], numbers[4]}
 	if len(parts) == 1 {
-		c.changes = secondOf(c.seq)
+		c.changes, c.lo, c.hi = secondOf(c.seq), math.MaxInt64, math.MaxInt64
 	}
 	return c, c.changes <= maxUnix
 }

@@ -133,7 +133,7 @@ func (s *Service) unreadAtLogin(ctx context.Context, uid, low int64) (m missed, 
 func (s *Service) missedSince(ctx context.Context, uid, low int64, at cookie) (m missed, err error) {
 	err = s.DB.Snapshot(ctx, func(q store.Querier) error {
 		m = missed{}
-		if m.list, err = s.since(ctx, q, uid, max(low, at.seq), syncPage+1); err != nil {
+		if m.list, err = s.since(ctx, q, uid, low, at, syncPage+1); err != nil {
 			return err
 		}
 		if len(m.list) > syncPage || at.bound > 0 {
@@ -175,7 +175,9 @@ func (s *Service) onePage(ctx context.Context, q store.Querier, m *missed, uid, 
 		return slices.ContainsFunc(list, func(b Message) bool { return a.Seq == b.Seq && a.From == b.From && a.To == b.To })
 	}
 	if len(m.list) > syncPage {
-		at.seq = m.list[syncPage-1].Seq
+		last := &m.list[syncPage-1]
+		at.seq = last.Seq
+		at.lo, at.hi = pair(last.From, last.To)
 		m.list = slices.DeleteFunc(m.list[:syncPage], func(a Message) bool { return same(newest, &a) })
 		m.next = &at
 		return nil
@@ -232,10 +234,12 @@ const myPairs = ` FROM c2c_members c` + asPair + `JOIN c2c_messages m ON m.lo = 
 const notHidden = ` AND m.seq > c.cleared_seq AND (m.flags & 32 = 0 OR m.sender = c.uid) AND (m.flags & 128 = 0 OR m.sender <> c.uid)
 	AND NOT EXISTS (SELECT 1 FROM c2c_deleted d WHERE d.uid = c.uid AND d.peer = c.peer AND d.seq = m.seq)`
 
-// since returns the first limit messages of all pairs of uid after position.
-func (s *Service) since(ctx context.Context, q store.Querier, uid, position int64, limit int) ([]Message, error) {
+// since returns the first limit messages of all pairs of uid after a place, in
+// the order of their sequences and pairs.
+func (s *Service) since(ctx context.Context, q store.Querier, uid, low int64, at cookie, limit int) ([]Message, error) {
 	list, err := store.Collect(ctx, q, scanMessage, `SELECT `+columns+myPairs+
-		`WHERE c.uid = $1 AND p.last_seq > $2 AND m.seq > $2`+notHidden+` ORDER BY m.seq, m.lo, m.hi LIMIT $3`, uid, position, limit)
+		`WHERE c.uid = $1 AND p.last_seq >= $2 AND m.seq >= $2 AND (m.seq > $2 OR m.lo > $3 OR m.lo = $3 AND m.hi > $4) AND m.seq >= $5`+notHidden+
+		` ORDER BY m.seq, m.lo, m.hi LIMIT $6`, uid, at.seq, at.lo, at.hi, low, limit)
 	if err != nil {
 		return nil, fmt.Errorf("message: sync: %w", err)
 	}

@@ -66,11 +66,38 @@ func TestSyncPages(t *testing.T) {
 		slices.Sort(got)
 		slices.Sort(want)
 		equal(t, got, want, "all pages")
-		for _, bad := range []string{"p", "px.", "p1.2", "p1.2.3.4", "p-1", "x1", "p1.-2.3", "p!"} {
+		for _, bad := range []string{"p", "px.", "p1.2", "p1.2.3", "p1.2.3.4.5.6", "p1.2.3.4.-5", "p-1", "x1", "p1.-2.3", "p!"} {
 			if code, _ := ben.do(t, "openim.getmsg", object{"Cookie": bad}); code != 0 {
 				t.Errorf("cookie %q: code %d", bad, code)
 			}
 		}
+	})
+}
+
+// Ensure that of many conversations with a message at the same place in time
+// each is told.
+func TestSyncPagesOfOnePlace(t *testing.T) {
+	each(t, message.Options{}, func(t *testing.T, w *world, _, _, ben, _ *device) {
+		cookie := ben.must(t, "openim.getmsg", object{"Cookie": ""})["Cookie"]
+		w.advance(time.Minute)
+		var want []string
+		for i := range 205 {
+			name := fmt.Sprintf("peer%03d", i)
+			peer := w.login(t, name, 1)
+			for _, text := range []string{name + " first", name + " second"} {
+				peer.send(t, "ben", text, nil)
+				want = append(want, text)
+			}
+		}
+		w.advance(time.Second)
+		var got []string
+		for flag := 1.0; flag != 2; {
+			page := ben.must(t, "openim.getmsg", object{"Cookie": cookie, "SyncFlag": flag})
+			got = append(got, names(page["MsgList"])...)
+			cookie, flag = page["Cookie"], page["SyncFlag"].(float64)
+		}
+		slices.Sort(got)
+		equal(t, got, want, "all pages")
 	})
 }
 

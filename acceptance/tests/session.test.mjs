@@ -1,5 +1,6 @@
 // Logging in and out, tickets, kicks under the default policy (protocol 01 §6, §8, §12).
 import assert from 'node:assert/strict';
+import { createHmac } from 'node:crypto';
 import { engines } from '../harness/engines.mjs';
 import { expiredSig, userSig } from '../harness/sig.mjs';
 import { sleep } from '../harness/wait.mjs';
@@ -143,6 +144,23 @@ engines('session', {}, ({ test }) => {
     again.session = raw.session;
     const relogin = await again.request('im_open_status.wslogin', { State: 'Online', is_web_uniapp: 0, InstType: 0, CustomInfo: '' });
     assert.deepEqual([relogin.ErrorCode, relogin.A2Key, relogin.TinyId, relogin.InstId], [0, answer.A2Key, answer.TinyId, answer.InstId]);
+  });
+
+  test('a key that says all the right things, and is not signed by the server, opens nothing', async (world) => {
+    const alice = await world.raw({ login: world.id('alice') });
+    const [head, claims] = alice.session.a2.split('.');
+    const sign = (start) => `${start}.${createHmac('sha256', 'a guess').update(start).digest('base64url')}`;
+    const unsigned = Buffer.from('{"alg":"none","typ":"JWT"}').toString('base64url');
+    for (const a2 of [sign(`${head}.${claims}`), `${unsigned}.${claims}.`, `${head}.${claims}.`]) {
+      const mallory = await world.raw({ node: 1 });
+      mallory.session = { ...alice.session, a2 };
+      for (const [command, code] of [['im_open_status.wslogin', 70001], ['im_open_status.wshello', 70001], ['profile.portrait_set', 6014], ['openim.getmsg', 6014]]) {
+        assert.equal((await mallory.request(command, { State: 'Online' })).ErrorCode, code, command);
+      }
+      assert.equal((await mallory.request('im_open_status.wslogout', {})).ErrorCode, 0, 'it always succeeds');
+      assert.equal((await mallory.request('openim.getmsg', {})).ErrorCode, 6014);
+    }
+    assert.equal((await alice.request('im_open_status.wshello')).ErrorCode, 0, 'and the login goes on');
   });
 
   test('a session ends with its logout; the logout itself never fails', async (world) => {

@@ -108,6 +108,9 @@ func TestContract(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if _, err := config.Parse(nil, []string{"IMSERVER_DATABASE_URL=postgres:///restored"}); err != nil {
+		t.Errorf("a database over the local socket: %v", err)
+	}
 	if c.Listen != "0.0.0.0:9090" || c.DataDir != dir || c.DatabaseURL != "postgres://u@h/d" || c.RedisURL != "redis://h:1/0" {
 		t.Errorf("got %+v", c)
 	}
@@ -238,6 +241,7 @@ func TestRefuses(t *testing.T) {
 		{env: "IMSERVER_APPS=5000000000:hush", want: "apps"},
 		{env: "IMSERVER_APPS=1:", want: "apps"},
 		{env: "IMSERVER_DATABASE_URL=mysql://root:hush@h/d", want: "database_url"},
+		{env: "IMSERVER_DATABASE_URL=mysql:///hush", want: "database_url"},
 		{env: "IMSERVER_REDIS_URL=redis://h:1", want: "redis_url"},
 		{env: "IMSERVER_TLS_CERT_FILE=/nowhere", want: "tls"},
 		{env: "IMSERVER_CONFIG=/nowhere", want: "/nowhere"},

@@ -104,7 +104,7 @@ func (c *Config) validate() error {
 }
 
 func (v *checker) database(c *Config) {
-	v.address("database_url", c.DatabaseURL, "postgres", "postgresql")
+	v.address("database_url", strings.Replace(c.DatabaseURL, ":///", "://local/", 1), "postgres", "postgresql") // without a host: the local socket
 	if c.DatabaseConns != 0 {
 		v.between("database_conns", c.DatabaseConns, 2, 1000)
 	}

@@ -358,8 +358,13 @@ func (c *Conn) byKey(ctx context.Context, call *command.Call, r request) error {
 		err = command.Err(command.CodeSessionOver, "")
 	}
 	if ses == nil || err != nil && r.access&command.Stale == 0 {
-		if r.access&command.Anonymous != 0 {
+		switch {
+		case r.access&command.Anonymous != 0:
 			return nil
+		case ses == nil && r.access&command.Stale != 0:
+			// The app's key has been replaced: with another code SDKs would go
+			// on without a session (protocol 01 §8).
+			return command.Err(command.CodeSessionOver, "")
 		}
 		return err
 	}

@@ -51,16 +51,16 @@ func sign(c claims, key string) (string, error) {
 const maxA2 = 1024
 
 // parse verifies a2 against any of the app's keys. An expired key yields its
-// claims and [command.CodeSessionOver], anything else wrong
-// [command.CodeNoSession] (protocol 01 §4).
+// claims and [command.CodeSessionOver], anything else wrong no claims and
+// [command.CodeNoSession] (protocol 01 §4): the library fills them in before it
+// looks at the signature.
 func parse(a2 string, app uint32, keys []string, now func() time.Time) (claims, error) {
-	var c claims
 	if len(a2) > maxA2 {
-		return c, command.Err(command.CodeNoSession, "")
+		return claims{}, command.Err(command.CodeNoSession, "")
 	}
 	parser := jwt.NewParser(jwt.WithValidMethods([]string{"HS256"}), jwt.WithoutClaimsValidation(), jwt.WithStrictDecoding())
 	for _, key := range keys {
-		c = claims{}
+		var c claims
 		_, err := parser.ParseWithClaims(a2, &c, func(*jwt.Token) (any, error) { return secret(app, key), nil })
 		if err != nil || c.App != app {
 			continue
@@ -70,5 +70,5 @@ func parse(a2 string, app uint32, keys []string, now func() time.Time) (claims, 
 		}
 		return c, nil
 	}
-	return c, command.Err(command.CodeNoSession, "")
+	return claims{}, command.Err(command.CodeNoSession, "")
 }

@@ -108,7 +108,7 @@ func TestContract(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := config.Parse(nil, []string{"IMSERVER_DATABASE_URL=postgres:///restored"}); err != nil {
+	if _, err := config.Parse(nil, []string{"IMSERVER_DATABASE_URL=postgres:///restored", "IMSERVER_DATA_DIR=" + dir}); err != nil {
 		t.Errorf("a database over the local socket: %v", err)
 	}
 	if c.Listen != "0.0.0.0:9090" || c.DataDir != dir || c.DatabaseURL != "postgres://u@h/d" || c.RedisURL != "redis://h:1/0" {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"sync"
+	"time"
 
 	"imserver/internal/command"
 	"imserver/internal/config"
@@ -44,20 +45,28 @@ func (s *Service) earlier(ctx context.Context, call *command.Call, req *earlierR
 // again when there is news, not for each of thousands who come at once.
 type history struct {
 	mu   sync.Mutex // held while it is read, for no longer than ledgerTimeout
-	read bool
-	at   int64  // the room's newest sequence before
-	list []byte // guarded by mu
+	last int64      // guarded by mu, as all below: the room's newest sequence before
+	good time.Time  // until when it need not be read again
+	list []byte
 }
+
+// historyTTL is for how long a room without news is not looked at again.
+const historyTTL = 10 * time.Second
 
 // history returns the list of what a newcomer sees.
 func (r *room) history(ctx context.Context) []byte {
 	r.past.mu.Lock()
 	defer r.past.mu.Unlock()
-	if at := r.newest(); !r.past.read || r.past.at != at {
-		r.past.list, r.past.read = r.s.newestMessages(ctx, r.app, r.gid, 0)
-		r.past.at = at
+	now, last := r.s.Now(), r.newest()
+	if last == r.past.last && now.Before(r.past.good) {
+		return r.past.list
 	}
-	return r.past.list
+	list, ok := r.s.newestMessages(ctx, r.app, r.gid, 0)
+	r.past.last, r.past.list, r.past.good = last, list, time.Time{}
+	if ok {
+		r.past.good = now.Add(historyTTL)
+	}
+	return list
 }
 
 // newestMessages returns the list of the newest messages, of those below a

@@ -41,7 +41,7 @@ engines('groups: members', { env: { IMSERVER_MAX_WEB_INSTANCES: '3' }, timeout: 
     await assert.rejects(carol.sdk.setGroupMemberNameCard({ groupID, userID: bob.userID, nameCard: 'x' }), { code: 10007 });
 
     const phone = await world.device(carol);
-    await phone.sdk.getGroupList();
+    await phone.waitFor('GROUP_LIST_UPDATED', inList(groupID)); // it has read the list of its login
     await carol.sdk.setMessageRemindType({ groupID, messageRemindType: 'AcceptNotNotify' });
     await until(async () => (await phone.sdk.getGroupList()).data.groupList.find((g) => g.groupID === groupID).selfInfo.messageRemindType === 'AcceptNotNotify', { what: 'the receive option on the other device' });
 

@@ -115,6 +115,7 @@ engines('reconnect', {}, ({ test }) => {
         await sleep(30); // below the group's limit
       }
     })();
+    talk.catch(() => {}); // what ends the test ends it, too
     const heard = (messages) => until(() => {
       const ids = new Set(bob.received().map((m) => m.ID));
       return messages.every((m) => ids.has(m.ID));

@@ -95,15 +95,12 @@ func (s *Service) enter(ctx context.Context, r *room, w *seat) (fresh bool) {
 	w.joined, w.alive = now, now
 	alreadyHere := r.has(w.device.UID)
 	r.sit(w)
-	fresh, count, err := s.Ledger.Enter(ctx, r.gid, presence{uid: w.device.UID, joined: w.joined, alive: now})
+	fresh, count, err := s.Ledger.Enter(ctx, presence{uid: w.device.UID, joined: w.joined, alive: now}, r.record(w))
 	if err != nil {
 		fresh = !alreadyHere
 		r.guess()
 	} else {
 		r.counts(count)
-	}
-	if err := s.Ledger.Keep(ctx, []record{r.record(w)}); err != nil {
-		s.Log.Debug("a watcher is not in the ledger yet", "room", r.gid, "err", err)
 	}
 	return fresh
 }

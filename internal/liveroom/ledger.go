@@ -39,8 +39,9 @@ type Ledger interface {
 	// Recalled forgets a message for newcomers.
 	Recalled(ctx context.Context, room, seq int64) error
 
-	// Enter makes an account present; fresh tells whether it was not.
-	Enter(ctx context.Context, room int64, p presence) (fresh bool, count int, err error)
+	// Enter makes an account present in the room of the seat, which is also
+	// kept; fresh tells whether it was not.
+	Enter(ctx context.Context, p presence, seat record) (fresh bool, count int, err error)
 	// Leave ends a presence unless another sign of life has come after alive.
 	Leave(ctx context.Context, room, uid int64, alive time.Time) (left bool, count int, err error)
 	// Renew tells that the accounts were alive at those times, and removes

@@ -149,7 +149,7 @@ func TestPresence(t *testing.T) {
 		enter := func(l liveroom.Ledger, uid int64, at time.Time) (fresh bool, count int) {
 			eventually(t, "an account enters", func() (ok bool) {
 				var err error
-				fresh, count, err = l.Enter(ctx, 1, liveroom.NewPresence(uid, at, at))
+				fresh, count, err = l.Enter(ctx, liveroom.NewPresence(uid, at, at), liveroom.NewRecord(fanout.Device{UID: uid, Inst: 1}, 1, 0))
 				return err == nil
 			})
 			return fresh, count

@@ -112,10 +112,10 @@ func (l *Local) Recalled(_ context.Context, room, seq int64) error {
 }
 
 // Enter implements [Ledger].
-func (l *Local) Enter(_ context.Context, room int64, p presence) (bool, int, error) {
+func (l *Local) Enter(_ context.Context, p presence, seat record) (bool, int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	r := l.roomLocked(room)
+	r := l.roomLocked(seat.room)
 	w := r.present[p.uid]
 	fresh := w == nil
 	if fresh {

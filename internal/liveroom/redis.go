@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"imserver/internal/store"
 )
 
 //go:embed append.lua
@@ -31,6 +33,8 @@ const (
 	// that wait for one; of more the node numbers by itself.
 	appendBatch = 512
 	appendQueue = 1 << 15
+	// enterBatch bounds the newcomers of one round trip.
+	enterBatch = 128
 	// renewBatch bounds the accounts of one call of the presence script.
 	renewBatch = 1000
 	// recordTTL is how long a device's rooms are remembered after the last
@@ -48,8 +52,9 @@ type RedisOptions struct {
 // Redis is the ledger of a cluster. What it loses is told again by the nodes;
 // while it is away, each of them goes on by itself.
 type Redis struct {
-	client redis.UniversalClient
-	opt    RedisOptions
+	client   redis.UniversalClient
+	opt      RedisOptions
+	entering *store.Gather[*entry]
 
 	mu    sync.Mutex
 	queue []appending // guarded by mu, as all below
@@ -75,7 +80,9 @@ func NewRedis(client redis.UniversalClient, opt RedisOptions) *Redis {
 	if opt.Log == nil {
 		opt.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Redis{client: client, opt: opt}
+	l := &Redis{client: client, opt: opt}
+	l.entering = store.NewGather(enterBatch, 2, l.enter)
+	return l
 }
 
 // key names a room's key; those of a room share a slot of a Redis Cluster.

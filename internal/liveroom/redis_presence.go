@@ -2,6 +2,7 @@ package liveroom
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"time"
 
@@ -10,15 +11,18 @@ import (
 
 // presence runs the presence script.
 func (l *Redis) presence(ctx context.Context, room int64, args ...any) (answer []any, err error) {
-	keys := []string{l.key(room, "alive"), l.key(room, "came"), l.key(room, "marks"), l.key(room, "head")}
 	err = l.do(ctx, func(ctx context.Context) (err error) {
-		answer, err = presenceScript.Run(ctx, l.client, keys, args...).Slice()
+		answer, err = presenceScript.Run(ctx, l.client, l.presenceKeys(room), args...).Slice()
 		return err
 	})
 	if err == nil && len(answer) < 2 {
 		err = ErrAway
 	}
 	return answer, err
+}
+
+func (l *Redis) presenceKeys(room int64) []string {
+	return []string{l.key(room, "alive"), l.key(room, "came"), l.key(room, "marks"), l.key(room, "head")}
 }
 
 func number(v any) int64 {
@@ -32,13 +36,51 @@ func number(v any) int64 {
 	return 0
 }
 
-// Enter implements [Ledger].
-func (l *Redis) Enter(ctx context.Context, room int64, p presence) (bool, int, error) {
-	a, err := l.presence(ctx, room, "enter", p.uid, p.joined.UnixMilli(), p.alive.UnixMilli())
-	if err != nil {
-		return false, 0, err
+// entry is somebody on the way into a room.
+type entry struct {
+	presence
+	seat  record
+	fresh bool
+	count int
+}
+
+// Enter implements [Ledger]: who comes in during one round trip goes together
+// with the next.
+func (l *Redis) Enter(ctx context.Context, p presence, seat record) (bool, int, error) {
+	e := &entry{presence: p, seat: seat}
+	err := l.entering.Do(ctx, e)
+	return e.fresh, e.count, err
+}
+
+// enter makes one round trip for all entries.
+func (l *Redis) enter(ctx context.Context, list []*entry) error {
+	return l.do(ctx, func(ctx context.Context) error {
+		err := l.enterWith(ctx, list, presenceScript.EvalSha)
+		if redis.HasErrorPrefix(err, "NOSCRIPT") { // it has not been run since Redis began
+			err = l.enterWith(ctx, list, presenceScript.Eval)
+		}
+		return err
+	})
+}
+
+func (l *Redis) enterWith(ctx context.Context, list []*entry, run func(context.Context, redis.Scripter, []string, ...any) *redis.Cmd) error {
+	pipe := l.client.Pipeline()
+	answers := make([]*redis.Cmd, len(list))
+	for i, e := range list {
+		answers[i] = run(ctx, pipe, l.presenceKeys(e.seat.room), "enter", e.uid, e.joined.UnixMilli(), e.alive.UnixMilli())
+		l.keep(ctx, pipe, e.seat)
 	}
-	return number(a[0]) == 1, int(number(a[1])), nil
+	if _, err := pipe.Exec(ctx); err != nil {
+		return err
+	}
+	for i, e := range list {
+		a, err := answers[i].Slice()
+		if err != nil || len(a) < 2 {
+			return errors.Join(err, ErrAway)
+		}
+		e.fresh, e.count = number(a[0]) == 1, int(number(a[1]))
+	}
+	return nil
 }
 
 // Leave implements [Ledger].

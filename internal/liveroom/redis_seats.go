@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strconv"
 
+	"github.com/redis/go-redis/v9"
+
 	"imserver/internal/fanout"
 )
 
@@ -16,9 +18,7 @@ func (l *Redis) Keep(ctx context.Context, seats []record) error {
 		err := l.do(ctx, func(ctx context.Context) error {
 			pipe := l.client.Pipeline()
 			for _, s := range part {
-				key := l.deviceKey(s.device)
-				pipe.HSet(ctx, key, strconv.FormatInt(s.room, 10), s.text())
-				pipe.Expire(ctx, key, recordTTL)
+				l.keep(ctx, pipe, s)
 			}
 			_, err := pipe.Exec(ctx)
 			return err
@@ -28,6 +28,13 @@ func (l *Redis) Keep(ctx context.Context, seats []record) error {
 		}
 	}
 	return nil
+}
+
+// keep adds one seat to a pipeline.
+func (l *Redis) keep(ctx context.Context, pipe redis.Pipeliner, s record) {
+	key := l.deviceKey(s.device)
+	pipe.HSet(ctx, key, strconv.FormatInt(s.room, 10), s.text())
+	pipe.Expire(ctx, key, recordTTL)
 }
 
 func (l *Redis) deviceKey(d fanout.Device) string {

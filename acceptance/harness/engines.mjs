@@ -110,7 +110,8 @@ export class World {
  *   `test(title, async (world) => {…})`; a third argument before the body may hold node:test options
  */
 export function engines(title, options, define) {
-  const chosen = wanted.filter((name) => (options.engines ?? all).includes(name));
+  let chosen = wanted.filter((name) => (options.engines ?? all).includes(name));
+  if (process.env.QUICK && chosen.includes('cluster')) chosen = chosen.filter((name) => name !== 'postgres'); // the same database and Redis
   describe(title, { concurrency: true }, () => {
     for (const engine of chosen) suite(engine, title, options, define);
   });

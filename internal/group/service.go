@@ -103,10 +103,10 @@ func (s *Service) Register(t *command.Table) {
 	handle(t, "create_group", both|command.Once, s.create)
 	handle(t, "destroy_group", both|command.Once, s.destroy)
 	handle(t, "modify_group_base_info", both, s.modify)
-	handle(t, "get_group_self_member_info", command.Users, s.selfInfo)
+	handle(t, "get_group_self_member_info", command.Users|command.Snapshot, s.selfInfo)
 	handle(t, "get_group_public_info", both, s.publicInfo)
-	handle(t, "get_group_info", both, s.fullInfo)
-	handle(t, "get_joined_group_list", both, s.joined)
+	handle(t, "get_group_info", both|command.Snapshot, s.fullInfo)
+	handle(t, "get_joined_group_list", both|command.Snapshot, s.joined)
 	handle(t, "get_online_member_num", both|command.Anonymous, s.onlineNum)
 
 	handle(t, "apply_join_group", command.Users|command.Once|command.Crowded, s.apply)

@@ -49,6 +49,9 @@ func (f *follower) TakeForTest(e *Event)   { f.take(e) }
 func (f *follower) NumberForTest(e *Event) { f.number(e) }
 func (f *follower) NewestForTest() int64   { return f.newest() }
 
+// LookAgainForTest is lookAgain.
+func (f *follower) LookAgainForTest(last int64) { f.lookAgain(last) }
+
 // NodeForTest names the service's process.
 func (s *Service) NodeForTest() uint64 { return s.node }
 

@@ -23,12 +23,21 @@ type follower struct {
 	recent    ring     // what was handed out
 	waiting   []*Event // came before their predecessor
 	repairing bool
+	unread    int64          // above it events may be missing that the ledger could not tell of; 0: none
 	own       map[int64]bool // events numbered here while the ledger was away, by count
 }
 
 // patience is how long an event waits for its predecessor, which is mostly on
 // its way from another node.
 const patience = 200 * time.Millisecond
+
+// While the ledger cannot be read, what waits does so for readAgain times
+// readPause: a ledger that is back counts as away for a moment longer, and what
+// was given up would come late and out of order.
+const (
+	readPause = 300 * time.Millisecond
+	readAgain = 10
+)
 
 func newFollower(s *Service, id int64, b func() bounds, deliver func(*Event)) *follower {
 	return &follower{s: s, id: id, bounds: b, deliver: deliver, opening: true}
@@ -111,29 +120,41 @@ func (f *follower) fillGap() {
 	f.mu.Lock()
 	after := f.last
 	missing := len(f.waiting) > 0
+	f.repairing = missing
 	f.mu.Unlock()
-	if !missing {
-		f.mu.Lock()
-		f.repairing = false
-		f.mu.Unlock()
-		return
+	if missing {
+		f.repair(after)
 	}
-	f.repair(after)
 }
 
 // repair reads the events above a sequence from the ledger and hands them
 // out. What the ledger does not have any more is given up.
-func (f *follower) repair(after int64) {
+func (f *follower) repair(after int64) { f.tryRepair(after, readAgain) }
+
+func (f *follower) tryRepair(after int64, tries int) {
+	f.mu.Lock()
+	f.repairing = true
+	if f.unread > 0 {
+		after = min(after, f.unread)
+	}
+	f.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), ledgerTimeout)
 	defer cancel()
 	list, err := f.s.Ledger.Recent(ctx, f.id, after)
-	if err != nil {
-		f.s.Log.Warn("missed events of a live room cannot be read", "room", f.id, "err", err)
-	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.repairing = false
 	f.s.metrics.repairs.Inc()
+	if err != nil {
+		f.unread = after
+		if tries > 0 {
+			time.AfterFunc(readPause, func() { f.tryRepair(after, tries-1) })
+			return
+		}
+		f.s.Log.Warn("missed events of a live room cannot be read", "room", f.id, "err", err)
+	} else {
+		f.unread = 0
+	}
+	f.repairing = false
 	for _, e := range list {
 		f.acceptLocked(e)
 	}
@@ -146,10 +167,11 @@ func (f *follower) repair(after int64) {
 	}
 }
 
-// lookAgain repairs when the ledger is ahead and nothing is on its way.
+// lookAgain repairs when the ledger is ahead, or could not be read before, and
+// nothing is on its way.
 func (f *follower) lookAgain(last int64) {
 	f.mu.Lock()
-	behind := !f.opening && !f.repairing && last > f.last
+	behind := !f.opening && !f.repairing && (last > f.last || f.unread > 0)
 	f.repairing = f.repairing || behind
 	after := f.last
 	f.mu.Unlock()

@@ -1,11 +1,13 @@
 package liveroom_test
 
 import (
+	"context"
 	"io"
 	"log/slog"
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -128,5 +130,63 @@ func TestOwnNumbers(t *testing.T) {
 	f.TakeForTest(again)
 	if len(got) != 20 || f.NewestForTest() != again.Seq {
 		t.Fatal("an event was handed out twice, or its place is not known")
+	}
+}
+
+// hiccup is a ledger that cannot be read for the next few times.
+type hiccup struct {
+	liveroom.Ledger
+	left atomic.Int32
+}
+
+func (h *hiccup) Recent(ctx context.Context, room, after int64) ([]*liveroom.Event, error) {
+	if h.left.Add(-1) >= 0 {
+		return nil, liveroom.ErrAway
+	}
+	return h.Ledger.Recent(ctx, room, after)
+}
+
+// Ensure that a gap is not given up because the ledger counts as away for a
+// moment: what waits behind it keeps its order. When the ledger stays away,
+// what waits is handed out, and what was missing once it can be read.
+func TestGapWhileAway(t *testing.T) {
+	for _, c := range []struct {
+		away    int32
+		inOrder bool
+	}{{3, true}, {20, false}} {
+		ledger := &hiccup{Ledger: liveroom.NewLocal(time.Now)}
+		s := mustService(t, ledger)
+		synctest.Test(t, func(t *testing.T) {
+			b := liveroom.NewBounds(1000, time.Minute, 0)
+			var mu sync.Mutex
+			var got, want []int64
+			f := liveroom.FollowForTest(s, 1, b, func(e *liveroom.Event) {
+				mu.Lock()
+				defer mu.Unlock()
+				got = append(got, e.Seq)
+			})
+			var all []*liveroom.Event
+			for i := range 5 {
+				e := liveroom.NewNamed(1, 3, 99, int64(i), `}`)
+				ledger.Append(e, 0, b, func(error) {})
+				all, want = append(all, e), append(want, e.Seq)
+			}
+			f.TakeForTest(all[0])
+			ledger.left.Store(c.away)
+			f.TakeForTest(all[4]) // the others were lost on the way
+			time.Sleep(5 * time.Second)
+			ledger.left.Store(0)
+			f.LookAgainForTest(want[4])
+			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
+			if slices.Equal(got, want) != c.inOrder {
+				t.Errorf("away %d times: %v, of %v", c.away, got, want)
+			}
+			slices.Sort(got)
+			if !slices.Equal(got, want) {
+				t.Errorf("away %d times: %v are there, of %v", c.away, got, want)
+			}
+		})
 	}
 }

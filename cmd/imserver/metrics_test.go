@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"imserver/internal/bus/bustest"
 	"imserver/internal/config"
 )
 
@@ -24,12 +25,8 @@ var (
 // metricsOf returns what a node with Redis exposes, each with its labels.
 func metricsOf(t *testing.T) map[string][]string {
 	t.Helper()
-	redisURL := os.Getenv("IMSERVER_TEST_REDIS_URL")
-	if redisURL == "" {
-		t.Skip("IMSERVER_TEST_REDIS_URL is not set")
-	}
 	c := config.Default()
-	c.DataDir, c.RedisURL = t.TempDir(), redisURL
+	c.DataDir, c.RedisURL = t.TempDir(), bustest.URL(t)
 	c.Apps = []config.App{{SDKAppID: 1400000001, Keys: []string{"k"}, Settings: c.Defaults}}
 	n, err := newNode(t.Context(), c, slog.New(slog.DiscardHandler))
 	if err != nil {

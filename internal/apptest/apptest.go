@@ -5,14 +5,12 @@ package apptest
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,6 +22,7 @@ import (
 
 	"imserver/internal/account"
 	"imserver/internal/bus"
+	"imserver/internal/bus/bustest"
 	"imserver/internal/command"
 	"imserver/internal/config"
 	"imserver/internal/fanout"
@@ -65,16 +64,7 @@ func New(t *testing.T, db *store.DB) *App {
 // of its own. The test is skipped when IMSERVER_TEST_REDIS_URL names no Redis.
 func Cluster(t *testing.T, db *store.DB, n int) []*App {
 	t.Helper()
-	address := os.Getenv("IMSERVER_TEST_REDIS_URL")
-	if address == "" {
-		t.Skip("IMSERVER_TEST_REDIS_URL is not set")
-	}
-	client, err := bus.Dial(address, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = client.Close() })
-	prefix := "apptest:" + rand.Text() + ":"
+	client, prefix := bustest.Client(t), bustest.Prefix()
 	apps := make([]*App, n)
 	for i := range apps {
 		b, err := bus.NewRedis(t.Context(), client, bus.RedisOptions{Prefix: prefix})

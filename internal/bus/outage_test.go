@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/url"
-	"os"
 	"sync"
 	"testing"
 	"time"
@@ -15,6 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"imserver/internal/bus"
+	"imserver/internal/bus/bustest"
 )
 
 // proxy stands between a node and Redis, and can be cut or made silent.
@@ -29,11 +29,7 @@ type proxy struct {
 
 func mustProxy(t *testing.T) (*proxy, redis.UniversalClient) {
 	t.Helper()
-	raw := os.Getenv("IMSERVER_TEST_REDIS_URL")
-	if raw == "" {
-		t.Skip("IMSERVER_TEST_REDIS_URL is not set")
-	}
-	u, err := url.Parse(raw)
+	u, err := url.Parse(bustest.URL(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +44,7 @@ func mustProxy(t *testing.T) (*proxy, redis.UniversalClient) {
 	go p.serve()
 	u.Host = l.Addr().String()
 	t.Cleanup(func() { _ = l.Close(); p.set(true, false) })
-	return p, mustDial(t, u.String())
+	return p, bustest.Dial(t, u.String())
 }
 
 func (p *proxy) serve() {
@@ -115,8 +111,8 @@ func TestRedisOutage(t *testing.T) {
 	for name, silent := range map[string]bool{"cut": false, "silent": true} {
 		t.Run(name, func(t *testing.T) {
 			p, far := mustProxy(t)
-			opt := bus.RedisOptions{Prefix: newPrefix(), Health: 200 * time.Millisecond}
-			a, b := mustNode(t, far, opt), mustNode(t, mustClient(t), opt)
+			opt := bus.RedisOptions{Prefix: bustest.Prefix(), Health: 200 * time.Millisecond}
+			a, b := mustNode(t, far, opt), mustNode(t, bustest.Client(t), opt)
 			a.Subscribe("g")
 			b.Subscribe("g")
 			a.mustSettle(t)
@@ -162,14 +158,14 @@ func shortly(t *testing.T) context.Context {
 func TestRedisComesLate(t *testing.T) {
 	t.Run("server", func(t *testing.T) {
 		port := freePorts(t, 1)[0]
-		c := mustDial(t, fmt.Sprintf("redis://127.0.0.1:%d", port))
+		c := bustest.Dial(t, fmt.Sprintf("redis://127.0.0.1:%d", port))
 		late := startWithout(t, c)
 		mustServer(t, port)
 		late.takesPart(t, c)
 	})
 	t.Run("cluster", func(t *testing.T) {
 		ports := freePorts(t, 3)
-		c := mustDial(t, clusterURL(ports))
+		c := bustest.Dial(t, clusterURL(ports))
 		late := startWithout(t, c)
 		startCluster(t, ports)
 		late.takesPart(t, c)
@@ -187,7 +183,7 @@ func startWithout(t *testing.T, c redis.UniversalClient) latecomer {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	n := latecomer{opt: bus.RedisOptions{Prefix: newPrefix(), Health: 200 * time.Millisecond}}
+	n := latecomer{opt: bus.RedisOptions{Prefix: bustest.Prefix(), Health: 200 * time.Millisecond}}
 	b, err := bus.NewRedis(ctx, c, n.opt)
 	if err != nil {
 		t.Fatal(err)
@@ -226,7 +222,7 @@ func TestRedisRefuses(t *testing.T) {
 	port := freePorts(t, 1)[0]
 	mustServer(t, port, "--requirepass", "secret")
 	for _, user := range []string{"", ":wrong@"} {
-		c := mustDial(t, fmt.Sprintf("redis://%s127.0.0.1:%d", user, port))
+		c := bustest.Dial(t, fmt.Sprintf("redis://%s127.0.0.1:%d", user, port))
 		if _, err := bus.NewRedis(t.Context(), c, bus.RedisOptions{}); err == nil {
 			t.Errorf("%q: the bus begins without a password", user)
 		}

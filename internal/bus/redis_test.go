@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -15,30 +14,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"imserver/internal/bus"
+	"imserver/internal/bus/bustest"
 )
-
-// mustClient returns a client of the test Redis; the test is skipped when
-// there is none (scripts/services.sh starts one).
-func mustClient(t testing.TB) redis.UniversalClient {
-	t.Helper()
-	url := os.Getenv("IMSERVER_TEST_REDIS_URL")
-	if url == "" {
-		t.Skip("IMSERVER_TEST_REDIS_URL is not set")
-	}
-	return mustDial(t, url)
-}
-
-func mustDial(t testing.TB, url string) redis.UniversalClient {
-	t.Helper()
-	c, err := bus.Dial(url, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = c.Close() })
-	return c
-}
-
-func newPrefix() string { return fmt.Sprintf("test%d:", rand.Uint64()) }
 
 // inbox is a node of a test: a bus and what it received.
 type inbox struct {
@@ -109,8 +86,8 @@ func eventually(t testing.TB, what string, ok func() bool) {
 // Ensure that a settled subscription gets everything in order, and the
 // publishing node nothing of its own.
 func TestRedisOrder(t *testing.T) {
-	c := mustClient(t)
-	opt := bus.RedisOptions{Prefix: newPrefix()}
+	c := bustest.Client(t)
+	opt := bus.RedisOptions{Prefix: bustest.Prefix()}
 	a, b := mustNode(t, c, opt), mustNode(t, c, opt)
 	a.Subscribe("g1")
 	b.Subscribe("g1")
@@ -141,8 +118,8 @@ func TestRedisOrder(t *testing.T) {
 // Ensure that whatever the order of wishes, the last one holds, for many
 // topics, and that one Settle covers all before it.
 func TestRedisReconciles(t *testing.T) {
-	c := mustClient(t)
-	opt := bus.RedisOptions{Prefix: newPrefix()}
+	c := bustest.Client(t)
+	opt := bus.RedisOptions{Prefix: bustest.Prefix()}
 	a, b := mustNode(t, c, opt), mustNode(t, c, opt)
 	const topics = 20000
 	want := make([]bool, topics)
@@ -172,8 +149,8 @@ func TestRedisReconciles(t *testing.T) {
 // Ensure that after a lost connection everything is subscribed again before
 // the reset function is called.
 func TestRedisReconnects(t *testing.T) {
-	c := mustClient(t)
-	opt := bus.RedisOptions{Prefix: newPrefix()}
+	c := bustest.Client(t)
+	opt := bus.RedisOptions{Prefix: bustest.Prefix()}
 	a := mustNode(t, c, opt)
 	b, err := bus.NewRedis(t.Context(), c, opt)
 	if err != nil {
@@ -238,8 +215,8 @@ func killSubscribers(t *testing.T, c redis.UniversalClient) {
 // Ensure that a node whose publications were dropped makes the others resync,
 // and that they arrive again afterwards.
 func TestRedisOverflow(t *testing.T) {
-	c := mustClient(t)
-	opt := bus.RedisOptions{Prefix: newPrefix()}
+	c := bustest.Client(t)
+	opt := bus.RedisOptions{Prefix: bustest.Prefix()}
 	b := mustNode(t, c, opt)
 	b.Subscribe("g")
 	b.mustSettle(t)

@@ -14,6 +14,7 @@ import (
 	"pgregory.net/rapid"
 
 	"imserver/internal/bus"
+	"imserver/internal/bus/bustest"
 )
 
 // registryModel is what should be known: connections per node and instance.
@@ -107,10 +108,10 @@ func TestLocalRegistry(t *testing.T) {
 // Ensure that all nodes agree with the model whatever arrives, departs, dies,
 // starts or is lost in Redis.
 func TestRedisRegistry(t *testing.T) {
-	c := mustClient(t)
+	c := bustest.Client(t)
 	rapid.Check(t, func(t *rapid.T) {
 		ctx := context.Background()
-		opt := bus.RegistryOptions{Prefix: newPrefix()}
+		opt := bus.RegistryOptions{Prefix: bustest.Prefix()}
 		nodes, m, started := map[int]bus.Registry{}, registryModel{}, 0
 		start := func() {
 			r, err := bus.NewRedisRegistry(ctx, c, opt)
@@ -195,8 +196,8 @@ func loseAll(t interface{ Fatal(...any) }, c redis.UniversalClient, prefix strin
 // that what was lost comes back without a hint, and that a dead node is taken
 // off the list.
 func TestRegistryLease(t *testing.T) {
-	c := mustClient(t)
-	opt := bus.RegistryOptions{Prefix: newPrefix(), Lease: time.Second}
+	c := bustest.Client(t)
+	opt := bus.RegistryOptions{Prefix: bustest.Prefix(), Lease: time.Second}
 	a := mustRegistry(t, c, opt)
 	for i := range 3000 {
 		a.Arrive(bus.Instance{UID: int64(i), Inst: 1})
@@ -253,8 +254,8 @@ func TestRegistryLease(t *testing.T) {
 // Ensure that a node that stops in order stays known for a while, and that
 // one that was taken for dead announces itself again and is told to repeat.
 func TestRegistryLinger(t *testing.T) {
-	c := mustClient(t)
-	opt := bus.RegistryOptions{Prefix: newPrefix(), Lease: time.Second, Linger: 700 * time.Millisecond}
+	c := bustest.Client(t)
+	opt := bus.RegistryOptions{Prefix: bustest.Prefix(), Lease: time.Second, Linger: 700 * time.Millisecond}
 	survivor := mustRegistry(t, c, opt)
 	gone := make(chan []int64, 10)
 	survivor.Listen(func(uids []int64) { gone <- uids })
@@ -328,8 +329,8 @@ func TestRegistryMark(t *testing.T) {
 	}
 	t.Run("local", func(t *testing.T) { r := bus.NewLocalRegistry(); check(t, r, r, r) })
 	t.Run("redis", func(t *testing.T) {
-		c := mustClient(t)
-		opt := bus.RegistryOptions{Prefix: newPrefix()}
+		c := bustest.Client(t)
+		opt := bus.RegistryOptions{Prefix: bustest.Prefix()}
 		check(t, mustRegistry(t, c, opt), mustRegistry(t, c, opt), mustRegistry(t, c, opt))
 	})
 }
@@ -347,10 +348,10 @@ func mustRegistry(t *testing.T, c redis.UniversalClient, opt bus.RegistryOptions
 // Ensure that logins cost batches, not commands: thousands of arrivals and
 // departures take few round trips.
 func TestRegistryBatches(t *testing.T) {
-	c := mustClient(t)
+	c := bustest.Client(t)
 	trips := &tripCounter{}
 	c.AddHook(trips)
-	r := mustRegistry(t, c, bus.RegistryOptions{Prefix: newPrefix()})
+	r := mustRegistry(t, c, bus.RegistryOptions{Prefix: bustest.Prefix()})
 	trips.pipelines.Store(0)
 	for i := range 20000 {
 		r.Arrive(bus.Instance{UID: int64(i), Inst: 1})

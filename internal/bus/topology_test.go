@@ -14,6 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"imserver/internal/bus"
+	"imserver/internal/bus/bustest"
 )
 
 // freePorts returns n ports that nobody listens on, each with the one 10000
@@ -112,8 +113,8 @@ func startCluster(t *testing.T, ports []int) {
 // Ensure that the bus and the registry work on a Redis Cluster, where the bus
 // uses sharded pub/sub: the tests of a single Redis, run there.
 func TestRedisCluster(t *testing.T) {
-	t.Setenv("IMSERVER_TEST_REDIS_URL", mustCluster(t))
-	b := mustNode(t, mustClient(t), bus.RedisOptions{Prefix: newPrefix()})
+	t.Setenv(bustest.RedisVar, mustCluster(t))
+	b := mustNode(t, bustest.Client(t), bus.RedisOptions{Prefix: bustest.Prefix()})
 	b.mustSettle(t)
 	if !b.Sharded() {
 		t.Error("the bus has not noticed that the cluster has sharded pub/sub")
@@ -152,8 +153,8 @@ func TestRedisSentinel(t *testing.T) {
 		replicas, err2 := s.Replicas(t.Context(), "main").Result()
 		return err1 == nil && err2 == nil && len(peers) == 2 && len(replicas) == 1 && replicas[0]["master-link-status"] == "ok"
 	})
-	c := mustDial(t, "redis://"+strings.Join(sentinels, ",")+"?master_name=main")
-	opt := bus.RedisOptions{Prefix: newPrefix()}
+	c := bustest.Dial(t, "redis://"+strings.Join(sentinels, ",")+"?master_name=main")
+	opt := bus.RedisOptions{Prefix: bustest.Prefix()}
 	a, b := mustNode(t, c, opt), mustNode(t, c, opt)
 	r := mustRegistry(t, c, bus.RegistryOptions{Prefix: opt.Prefix, Lease: 2 * time.Second})
 	far := mustRegistry(t, c, bus.RegistryOptions{Prefix: opt.Prefix, Lease: 2 * time.Second})

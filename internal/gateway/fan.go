@@ -10,9 +10,8 @@ import (
 // fan writes what many connections get at the same time, the frames of live
 // rooms and the events of crowded groups, from a few goroutines: a goroutine
 // for each of 5,000 connections, for each frame, would stand between the next
-// speaker and the processor. It never
-// waits for a connection: what the kernel does not take at once becomes the
-// work of a goroutine of that connection.
+// speaker and the processor. It never waits for a connection: what the kernel
+// does not take at once becomes the work of a goroutine of that connection.
 type fan struct {
 	mu      sync.Mutex
 	queue   []*Conn // guarded by mu: each is marked as writing

@@ -3,8 +3,6 @@ package liveroom_test
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -12,6 +10,7 @@ import (
 	"time"
 
 	"imserver/internal/bus"
+	"imserver/internal/bus/bustest"
 	"imserver/internal/fanout"
 	"imserver/internal/liveroom"
 )
@@ -23,16 +22,7 @@ func eachLedger(t *testing.T, fn func(t *testing.T, here, there liveroom.Ledger)
 		fn(t, l, l)
 	})
 	t.Run("redis", func(t *testing.T) {
-		url := os.Getenv("IMSERVER_TEST_REDIS_URL")
-		if url == "" {
-			t.Skip("IMSERVER_TEST_REDIS_URL is not set")
-		}
-		c, err := bus.Dial(url, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = c.Close() })
-		o := liveroom.RedisOptions{Prefix: fmt.Sprintf("test%d:", rand.Uint64())}
+		c, o := bustest.Client(t), liveroom.RedisOptions{Prefix: bustest.Prefix()}
 		fn(t, liveroom.NewRedis(c, o), liveroom.NewRedis(c, o))
 	})
 }

@@ -2,7 +2,6 @@ package presence_test
 
 import (
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +10,7 @@ import (
 
 	"imserver/internal/apptest"
 	"imserver/internal/bus"
+	"imserver/internal/bus/bustest"
 	"imserver/internal/fanout"
 	"imserver/internal/presence"
 	"imserver/internal/session"
@@ -20,15 +20,7 @@ import (
 // Ensure that on a cluster, whatever comes, goes or dies on whichever node,
 // the last that a watcher hears of somebody is true.
 func TestClusterTellsTheTruth(t *testing.T) {
-	url := os.Getenv("IMSERVER_TEST_REDIS_URL")
-	if url == "" {
-		t.Skip("IMSERVER_TEST_REDIS_URL is not set")
-	}
-	client, err := bus.Dial(url, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = client.Close() })
+	client := bustest.Client(t)
 	a := apptest.New(t, storetest.SQLite(t))
 	watcher := a.User(t, "watcher")
 	var users []*apptest.User

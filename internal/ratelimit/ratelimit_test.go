@@ -3,8 +3,6 @@ package ratelimit
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
-	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -12,22 +10,9 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"pgregory.net/rapid"
-)
 
-func mustClient(t testing.TB) redis.UniversalClient {
-	t.Helper()
-	url := os.Getenv("IMSERVER_TEST_REDIS_URL")
-	if url == "" {
-		t.Skip("IMSERVER_TEST_REDIS_URL is not set")
-	}
-	o, err := redis.ParseURL(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := redis.NewClient(o)
-	t.Cleanup(func() { _ = c.Close() })
-	return c
-}
+	"imserver/internal/bus/bustest"
+)
 
 // silent keeps go-redis' own log out of the tests' output.
 type silent struct{}
@@ -35,8 +20,6 @@ type silent struct{}
 func (silent) Printf(context.Context, string, ...any) {}
 
 func init() { redis.SetLogger(silent{}) }
-
-func newPrefix() string { return fmt.Sprintf("test%d:", rand.Uint64()) }
 
 // Ensure the promise of protocol 03 §12.1 for any steady load, in one process.
 func TestLocalSteady(t *testing.T) {
@@ -58,11 +41,11 @@ func TestLocalUnderLimit(t *testing.T) {
 
 // Ensure the same over Redis from two nodes.
 func TestRedisSteady(t *testing.T) {
-	client := mustClient(t)
+	client := bustest.Client(t)
 	rapid.Check(t, func(t *rapid.T) {
 		const seconds = 6
 		l, c := drawLoad(t, 60), newFakeClock()
-		opt := RedisOptions{Prefix: newPrefix(), clock: c}
+		opt := RedisOptions{Prefix: bustest.Prefix(), clock: c}
 		a, b := NewRedis(client, opt), NewRedis(client, opt)
 		defer a.Close()
 		defer b.Close()
@@ -85,10 +68,10 @@ func (r *Redis) idle() bool {
 // Ensure that the script and the Go code are the same rule, for any sequence
 // of calls with any times, backward jumps included.
 func TestScriptIsTheRule(t *testing.T) {
-	client := mustClient(t)
+	client := bustest.Client(t)
 	rapid.Check(t, func(t *rapid.T) {
 		var w window
-		key := newPrefix()
+		key := bustest.Prefix()
 		limit := rapid.IntRange(1, 12).Draw(t, "limit")
 		now := int64(1_800_000_000_000)
 		for range rapid.IntRange(1, 120).Draw(t, "steps") {
@@ -133,8 +116,8 @@ func TestRedisRealTime(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes five seconds")
 	}
-	opt := RedisOptions{Prefix: newPrefix()}
-	nodes := []*Redis{NewRedis(mustClient(t), opt), NewRedis(mustClient(t), opt)}
+	opt := RedisOptions{Prefix: bustest.Prefix()}
+	nodes := []*Redis{NewRedis(bustest.Client(t), opt), NewRedis(bustest.Client(t), opt)}
 	const seconds, limit = 5, 40
 	rates := counts{12, 16, 24, 10} // due 12, 16, 12, 0
 	var mu sync.Mutex
@@ -227,7 +210,7 @@ func TestNoLimit(t *testing.T) {
 }
 
 func BenchmarkRedisAdmit(b *testing.B) {
-	r := NewRedis(mustClient(b), RedisOptions{Prefix: newPrefix()})
+	r := NewRedis(bustest.Client(b), RedisOptions{Prefix: bustest.Prefix()})
 	defer r.Close()
 	var n atomic.Int64
 	b.RunParallel(func(pb *testing.PB) {

@@ -3,7 +3,6 @@ package session_test
 import (
 	"context"
 	"fmt"
-	"os"
 	"sync"
 	"testing"
 	"time"
@@ -11,6 +10,7 @@ import (
 	"imserver/internal/account"
 	"imserver/internal/apptest"
 	"imserver/internal/bus"
+	"imserver/internal/bus/bustest"
 	"imserver/internal/command"
 	"imserver/internal/config"
 	"imserver/internal/fanout"
@@ -198,23 +198,15 @@ func TestLoginRace(t *testing.T) {
 
 // Ensure the same of two nodes with a Redis between them.
 func TestLoginRaceOnTwoNodes(t *testing.T) {
-	url := os.Getenv("IMSERVER_TEST_REDIS_URL")
-	if url == "" {
-		t.Skip("IMSERVER_TEST_REDIS_URL is not set")
-	}
 	a := apptest.New(t, storetest.Postgres(t))
 	var places []*place
 	prefix := fmt.Sprintf("race%d:", time.Now().UnixNano())
 	for range 2 {
-		client, err := bus.Dial(url, nil)
+		b, err := bus.NewRedis(t.Context(), bustest.Client(t), bus.RedisOptions{Prefix: prefix})
 		if err != nil {
 			t.Fatal(err)
 		}
-		b, err := bus.NewRedis(t.Context(), client, bus.RedisOptions{Prefix: prefix})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _, _ = b.Close(), client.Close() })
+		t.Cleanup(func() { _ = b.Close() })
 		places = append(places, newPlace(a, b))
 	}
 	for range 3 {

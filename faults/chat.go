@@ -13,6 +13,7 @@ import (
 const (
 	codeInternal = 20004 // a fault that somebody has to look at
 	codeAgain    = 60008 // what the server depends on does not answer
+	codeBusy     = 60007 // it has too much to do
 )
 
 // draft returns what to send: the unanswered message again, or a new one.
@@ -43,7 +44,7 @@ func (m *member) deliver(ctx context.Context, d *draft) {
 	m.slowest = max(m.slowest, now.Sub(begin))
 	m.mu.Unlock()
 	if r.code != 0 {
-		if r.code == codeInternal && !m.crowd.full.Load() {
+		if r.code == codeInternal {
 			m.complain("a message was answered with %d: that sending it again may help is %d", r.code, codeAgain)
 		}
 		m.crowd.refused.Add(1)

@@ -37,10 +37,21 @@ type node struct {
 	port           int
 	toDB, toRedis  *proxy
 	url, readiness string
+	profiles       string // where its Go profiles are
+	data           string // its folder
 	clock          string // file that moves its clock; "" if the binary has none that can be moved
 }
 
-func newCluster(ctx context.Context, binary string, count int) (c *cluster, err error) {
+func newCluster(ctx context.Context, binary string, count int) (*cluster, error) {
+	return openCluster(ctx, binary, count, (*cluster).startServices)
+}
+
+// newEmbedded is a single node with SQLite.
+func newEmbedded(ctx context.Context, binary string) (*cluster, error) {
+	return openCluster(ctx, binary, 1, func(*cluster, context.Context) error { return nil })
+}
+
+func openCluster(ctx context.Context, binary string, count int, services func(*cluster, context.Context) error) (c *cluster, err error) {
 	dir, err := os.MkdirTemp("", "imserver-faults-")
 	if err != nil {
 		return nil, err
@@ -64,7 +75,7 @@ func newCluster(ctx context.Context, binary string, count int) (c *cluster, err 
 	if binary, err = filepath.Abs(binary); err != nil {
 		return c, err
 	}
-	if err := c.startServices(ctx); err != nil {
+	if err := services(c, ctx); err != nil {
 		return c, err
 	}
 	for i := range count {
@@ -123,22 +134,30 @@ func (c *cluster) databaseURL(address string) string {
 func (c *cluster) newNode(binary string, i int) (*node, error) {
 	n := &node{}
 	var err error
+	if n.port, err = freePort(); err != nil {
+		return nil, err
+	}
+	profiles, err := freePort()
+	if err != nil {
+		return nil, err
+	}
+	address := "127.0.0.1:" + strconv.Itoa(n.port)
+	n.url, n.readiness, n.profiles = "ws://"+address, "http://"+address+"/readyz", "http://127.0.0.1:"+strconv.Itoa(profiles)+"/debug/pprof/"
+	n.data = filepath.Join(c.dir, fmt.Sprintf("node-%d", i+1))
+	n.process = &process{name: "node " + strconv.Itoa(i+1), argv: []string{binary}, log: n.data + ".log", env: []string{
+		"IMSERVER_LISTEN=" + address, "IMSERVER_DATA_DIR=" + n.data, "IMSERVER_PPROF=127.0.0.1:" + strconv.Itoa(profiles),
+		fmt.Sprintf("IMSERVER_APPS=%d:%s", appID, appKey), "IMSERVER_GROUP_RATE=0", "IMSERVER_LOG_FORMAT=json",
+	}}
+	if c.postgres == nil {
+		return n, nil
+	}
 	if n.toDB, err = newProxy("127.0.0.1:" + strconv.Itoa(c.pgPort)); err != nil {
 		return nil, err
 	}
 	if n.toRedis, err = newProxy("127.0.0.1:" + strconv.Itoa(c.rdPort)); err != nil {
 		return nil, err
 	}
-	if n.port, err = freePort(); err != nil {
-		return nil, err
-	}
-	address := "127.0.0.1:" + strconv.Itoa(n.port)
-	n.url, n.readiness = "ws://"+address, "http://"+address+"/readyz"
-	n.process = &process{name: "node " + strconv.Itoa(i+1), argv: []string{binary}, log: filepath.Join(c.dir, fmt.Sprintf("node-%d.log", i+1)), env: []string{
-		"IMSERVER_LISTEN=" + address, "IMSERVER_DATA_DIR=" + filepath.Join(c.dir, fmt.Sprintf("node-%d", i+1)),
-		"IMSERVER_DATABASE_URL=" + c.databaseURL(n.toDB.address()), "IMSERVER_REDIS_URL=redis://" + n.toRedis.address() + "/0",
-		fmt.Sprintf("IMSERVER_APPS=%d:%s", appID, appKey), "IMSERVER_GROUP_RATE=0", "IMSERVER_LOG_FORMAT=json",
-	}}
+	n.env = append(n.env, "IMSERVER_DATABASE_URL="+c.databaseURL(n.toDB.address()), "IMSERVER_REDIS_URL=redis://"+n.toRedis.address()+"/0")
 	return n, nil
 }
 
@@ -218,8 +237,10 @@ func (c *cluster) close(keep bool) {
 			n.signal(syscall.SIGCONT)
 			n.end(syscall.SIGTERM, 12*time.Second)
 		}
-		n.toDB.close()
-		n.toRedis.close()
+		if n.toDB != nil {
+			n.toDB.close()
+			n.toRedis.close()
+		}
 	}
 	for _, p := range []*process{c.redis, c.postgres} {
 		if p != nil && p.cmd != nil {

@@ -21,7 +21,6 @@ type crowd struct {
 	around  time.Duration // how long they chat before and after a fault
 	group   string
 	paused  atomic.Bool
-	full    atomic.Bool // the disk is full, which is a fault inside
 	refused atomic.Int64
 	stop    context.CancelFunc
 	running sync.WaitGroup

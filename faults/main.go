@@ -7,6 +7,7 @@
 //	go run ./faults                 everything, with five minutes of chance
 //	go run ./faults -only redis     faults whose name contains a word
 //	go run ./faults -overload       what clients who ask too much cost the others
+//	go run ./faults -soak 10m       an ordinary day on each engine: nothing may grow that should not
 package main
 
 import (
@@ -32,6 +33,8 @@ type options struct {
 	chaos    time.Duration
 	seed     int64
 	keep     bool
+	soak     time.Duration
+	rate     int
 }
 
 // pick returns how long something takes in the full form or the short one.
@@ -57,6 +60,8 @@ func main() {
 	flag.DurationVar(&o.chaos, "chaos", 5*time.Minute, "how long the random faults last")
 	flag.Int64Var(&o.seed, "seed", 0, "seed of the random faults (default: drawn and printed)")
 	flag.BoolVar(&o.keep, "keep", false, "keep data and logs")
+	flag.DurationVar(&o.soak, "soak", 0, "let each engine work for this long and look for what grows")
+	flag.IntVar(&o.rate, "rate", 300, "soak: requests a second of the steady mix")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -72,7 +77,11 @@ func main() {
 		}
 		return
 	}
-	ok, err := run(ctx, o)
+	do := run
+	if o.soak > 0 {
+		do = soak
+	}
+	ok, err := do(ctx, o)
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -46,9 +46,7 @@ func onPostgres(o options) []fault {
 			sleep(ctx, o.pick(20*time.Second, 0))
 			return nil
 		}},
-		{"postgres disk full", func(ctx context.Context, cl *cluster, c *crowd) error {
-			c.full.Store(true)
-			defer c.full.Store(false)
+		{"postgres disk full", func(ctx context.Context, cl *cluster, _ *crowd) error {
 			return diskFull(ctx, cl, o.pick(10*time.Second, 2*time.Second))
 		}},
 		{"a node and postgres: connections cut", func(ctx context.Context, cl *cluster, _ *crowd) error {

@@ -52,9 +52,6 @@ func NewDevice(t Target, user string) (*Device, error) {
 	return &Device{Target: t, User: user, Instance: fmt.Sprintf("%032x", user), UserSig: sig}, err
 }
 
-// UID is the account's number, known after the login.
-func (d *Device) UID() string { return d.tiny }
-
 // LoggedIn reports whether the device has a key: it will relogin then.
 func (d *Device) LoggedIn() bool { return d.a2 != "" }
 

@@ -3,7 +3,6 @@ package loadgen
 import (
 	"bytes"
 	"strconv"
-	"strings"
 )
 
 // A message of a run carries in its text when it was sent and its number, in
@@ -87,14 +86,4 @@ func Stamps(doc []byte, fn func(sent, number int64)) {
 			fn(int64(sent), int64(number))
 		}
 	}
-}
-
-// Clean makes a name that may stand in a JSON string and a URL.
-func Clean(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '_' {
-			return r
-		}
-		return '_'
-	}, strings.ToLower(s))
 }

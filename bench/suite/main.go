@@ -23,7 +23,7 @@ func main() {
 	flag.IntVar(&s.idlers, "idle", 19_000, "idle devices of the measurement of memory; the generator and the server have a file open for each")
 	flag.IntVar(&s.offline, "offline", 10_000, "offline members of the large group")
 	flag.StringVar(&s.doc, "doc", "docs/performance.md", "page to write the tables into; empty = standard output")
-	flag.StringVar(&s.only, "only", "", "generator, sqlite, memory, postgres or cluster; empty = all")
+	flag.StringVar(&s.only, "only", "", "generator, sqlite, memory, postgres, disks or cluster; empty = all")
 	flag.Parse()
 	if err := s.run(); err != nil {
 		fmt.Fprintln(os.Stderr, "suite:", err)
@@ -59,7 +59,7 @@ func (s *suite) run() (err error) {
 	for _, part := range []struct {
 		name string
 		run  func() error
-	}{{"generator", s.generator}, {"sqlite", s.sqlite}, {"memory", s.idle}, {"postgres", s.onPostgres}, {"cluster", s.cluster}} {
+	}{{"generator", s.generator}, {"sqlite", s.sqlite}, {"memory", s.idle}, {"postgres", s.onPostgres}, {"disks", s.slowDisks}, {"cluster", s.cluster}} {
 		if s.only != "" && s.only != part.name {
 			continue
 		}
@@ -94,7 +94,7 @@ func (s *suite) write() error {
 	if !ok1 || !ok2 {
 		return fmt.Errorf("%s has no marks to write between", s.doc)
 	}
-	return os.WriteFile(s.doc, []byte(before+begin+"\n\n"+s.out.String()+"\n"+end+after), 0o644) //nolint:gosec // a page for everybody
+	return os.WriteFile(s.doc, []byte(before+begin+"\n\n"+s.out.String()+"\n"+end+after), 0o644) // a page for everybody
 }
 
 // tool runs one of the programs and decodes the JSON it prints.

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/redis/go-redis/v9"
 )
 
 // key is the secret of the app under load.
@@ -49,6 +50,9 @@ func (s *suite) start(count int, onPostgres bool) (*nodes, error) {
 		env = append(env, "IMSERVER_DATABASE_URL="+n.database)
 	}
 	if count > 1 {
+		if err := s.flush(); err != nil {
+			return nil, err
+		}
 		env = append(env, "IMSERVER_REDIS_URL="+s.redis)
 	}
 	for range count {
@@ -123,6 +127,35 @@ func (s *suite) database(n *nodes) error {
 	return nil
 }
 
+// settle lets Postgres finish what the run before has left it to do, which
+// would otherwise be done during the next.
+func (s *suite) settle(n *nodes) error {
+	ctx := context.Background()
+	conn, err := pgx.Connect(ctx, n.database)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	for _, stmt := range []string{"VACUUM c2c_messages", "CHECKPOINT"} {
+		if _, err := conn.Exec(ctx, stmt); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// flush empties Redis, where nodes would tidy up after those of an earlier run
+// while their commands are counted.
+func (s *suite) flush() error {
+	o, err := redis.ParseURL(s.redis)
+	if err != nil {
+		return err
+	}
+	client := redis.NewClient(o)
+	defer func() { _ = client.Close() }()
+	return client.FlushDB(context.Background()).Err()
+}
+
 func freeAddress() (string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -134,7 +167,7 @@ func freeAddress() (string, error) {
 
 func ready(address string) error {
 	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
-		res, err := http.Get("http://" + address + "/readyz") //nolint:gosec // our own server
+		res, err := http.Get("http://" + address + "/readyz") // our own server
 		if err == nil {
 			_ = res.Body.Close()
 			if res.StatusCode == http.StatusOK {

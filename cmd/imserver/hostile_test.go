@@ -85,11 +85,19 @@ func abridged(s string) string {
 	return s
 }
 
-// spoiled returns requests with one of their values, or a whole part, replaced.
+// spoiled returns requests with one of their values, or a whole part, replaced,
+// and requests whose lists name something twice.
 func spoiled(t *testing.T, seed string) (out []string) {
 	var root any
 	if err := json.Unmarshal([]byte(seed), &root); err != nil {
 		t.Fatal(err)
+	}
+	keep := func() {
+		body, err := json.Marshal(root)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, string(body))
 	}
 	n := 0
 	var walk func(v any, set func(any))
@@ -100,11 +108,7 @@ func spoiled(t *testing.T, seed string) (out []string) {
 				spoiler = spoilers[0]
 			}
 			set(json.RawMessage(spoiler))
-			body, err := json.Marshal(root)
-			if err != nil {
-				t.Fatal(err)
-			}
-			out = append(out, string(body))
+			keep()
 		}
 		n++
 		set(v)
@@ -114,6 +118,11 @@ func spoiled(t *testing.T, seed string) (out []string) {
 				walk(v[name], func(value any) { v[name] = value })
 			}
 		case []any:
+			if len(v) > 0 {
+				set(append(v[:1:1], v...))
+				keep()
+				set(v)
+			}
 			for i := range min(2, len(v)) {
 				walk(v[i], func(value any) { v[i] = value })
 			}

@@ -35,14 +35,21 @@ var errQuiet = errors.New("failed")
 
 func root(out io.Writer) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:           "imserver",
-		Short:         "A self-hosted instant-messaging server for Tencent Cloud Chat SDKs",
+		Use:   "imserver",
+		Short: "A self-hosted instant-messaging server for Tencent Cloud Chat SDKs",
+		Long: `A self-hosted instant-messaging server for Tencent Cloud Chat SDKs. Without a command it serves.
+
+Every setting of the YAML file is a flag and a variable, too: log.level is --log-level and IMSERVER_LOG_LEVEL.
+deploy/imserver.yaml shows all of them; these are the usual ones.`,
 		Args:          cobra.NoArgs,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := config.Load(cmd.Flags(), os.Environ())
 			if err != nil {
+				return err
+			}
+			if err := c.MakeOwnApp(); err != nil {
 				return err
 			}
 			return serve(cmd.Context(), c, out)

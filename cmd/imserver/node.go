@@ -69,8 +69,7 @@ func newNode(ctx context.Context, c *config.Config, log *slog.Logger) (*node, er
 	n := &node{config: c, log: log, metrics: prometheus.NewRegistry(), table: command.NewTable(), bus: bus.Local{}, registry: bus.NewLocalRegistry()}
 	n.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	var err error
-	if n.db, err = store.Open(ctx, store.Options{URL: c.DatabaseURL, Dir: c.DataDir, MaxConns: c.DatabaseConns,
-		OnAway: n.databaseAway}); err != nil {
+	if n.db, err = openStore(ctx, c, log, n.databaseAway); err != nil {
 		return nil, err
 	}
 	version, err := n.db.Migrate(ctx)
@@ -95,6 +94,20 @@ func newNode(ctx context.Context, c *config.Config, log *slog.Logger) (*node, er
 	return n, nil
 }
 
+// openStore opens the database that c names. An error begins with the setting.
+func openStore(ctx context.Context, c *config.Config, log *slog.Logger, onAway func(away bool)) (*store.DB, error) {
+	db, err := store.Open(ctx, store.Options{URL: c.DatabaseURL, Dir: c.DataDir, MaxConns: c.DatabaseConns, OnAway: onAway,
+		OnWait: func(err error) { log.Warn("waiting for the database", "err", err) }})
+	if err == nil {
+		return db, nil
+	}
+	setting := "database_url"
+	if c.DatabaseURL == "" {
+		setting = "data_dir"
+	}
+	return nil, fmt.Errorf("%s: %w", setting, err)
+}
+
 // busPatience is how long a node that starts waits for its bus, which may be
 // starting too. Then it serves without it, as nodes do that lose it later.
 const busPatience = 3 * time.Second
@@ -112,7 +125,7 @@ func (n *node) dialBus(ctx context.Context) error {
 	bus.LogTo(n.log)
 	client, err := bus.Dial(url, n.metrics)
 	if err != nil {
-		return err
+		return fmt.Errorf("redis_url: %w", err)
 	}
 	n.redis = client
 	wait, cancel := context.WithTimeout(ctx, busPatience)
@@ -124,14 +137,14 @@ func (n *node) dialBus(ctx context.Context) error {
 		}
 	}
 	if n.bus, err = bus.NewRedis(wait, client, bus.RedisOptions{Registerer: n.metrics, Log: n.log}); err != nil {
-		return fmt.Errorf("redis: %w", err)
+		return fmt.Errorf("redis_url: %w", err)
 	}
 	if !n.bus.Up() {
 		n.log.Warn(stateDegraded + ", it is taken into use when it is there")
 	}
 	n.registry, err = bus.NewRedisRegistry(wait, client, bus.RegistryOptions{Linger: n.config.PresenceGrace, Registerer: n.metrics, Log: n.log})
 	if err != nil {
-		return fmt.Errorf("redis: %w", err)
+		return fmt.Errorf("redis_url: %w", err)
 	}
 	return nil
 }

@@ -160,7 +160,8 @@ func (s *stage) seeds(t testing.TB) map[string][]string {
 		"GroupId":"@TGS#1ABC","ToGroupId":"@TGS#1ABC","Type":2,"GroupIdList":["@TGS#1ABC"],"MsgKey":"1_2_3","MsgKeyList":["1_2_3"],"MsgInfo":` + info + `,"C2CMsgInfo":[` + info + `],
 		"MsgSeq":1,"MsgSeqList":[{"MsgSeq":1}],"ReqMsgNumber":10,"ReqMsgSeq":10,"MaxCnt":20,"Reaction":"x","OperateType":1,"ExtensionList":[{"Key":"k1","Value":"x","Seq":1}],
 		"MsgBody":[{"MsgType":"TIMTextElem","MsgContent":{"Text":"x"}}],"CloudCustomData":"x","MsgRandom":5,"MemberList":[{"Member_Account":"eve"}],"Limit":100,"Count":10,
-		"GroupAttr":[{"key":"a","value":"x"}],"NewOwner_Account":"eve","Name":"x","MuteAllMember":"On","MuteTime":60,"Members_Account":["bob"],"MemberToDel_Account":["bob"]}`
+		"GroupAttr":[{"key":"a","value":"x"}],"NewOwner_Account":"eve","Name":"x","MuteAllMember":"On","MuteTime":60,"Members_Account":["bob"],"MemberToDel_Account":["bob"],
+		"GroupCounterKeys":["x"],"GroupCounter":[{"Key":"x","Value":1}],"Mode":"Set"}`
 	for _, c := range s.table.List() {
 		seeds[c.Name] = append(seeds[c.Name], fmt.Sprintf(all, `"bob"`, `"bob"`), fmt.Sprintf(all, `["bob"]`, `["bob","alice"]`))
 	}

@@ -48,7 +48,8 @@ func (n *node) retain(ctx context.Context) {
 	}
 }
 
-// retainOnce is one round: messages, then what belongs to messages.
+// retainOnce is one round: messages, then what belongs to groups' messages; what
+// belongs to others is removed by housekeeping.
 func (n *node) retainOnce(ctx context.Context, keeper *store.Retention) error {
 	keep := n.longestRetention()
 	if keep == 0 {
@@ -61,9 +62,5 @@ func (n *node) retainOnce(ctx context.Context, keeper *store.Retention) error {
 	if err := n.groupLog.Sweep(ctx, before); err != nil {
 		return err
 	}
-	if err := n.groups.Sweep(ctx, before, 500); err != nil {
-		return err
-	}
-	_, err := n.notes.Sweep(ctx, before, 500)
-	return err
+	return n.groups.Sweep(ctx, before, sweepStep)
 }

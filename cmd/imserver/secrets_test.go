@@ -142,7 +142,7 @@ func TestSecretsAreNotLogged(t *testing.T) {
 	answer := login("alice", good)
 	var ok struct {
 		Body struct{ A2Key, TinyId string }
-	} //nolint:revive // the protocol's spelling
+	}
 	if err := json.Unmarshal([]byte(answer), &ok); err != nil || ok.Body.A2Key == "" {
 		t.Fatalf("%v: %s", err, answer)
 	}

@@ -39,6 +39,14 @@ func serve(ctx context.Context, c *config.Config, out io.Writer) error {
 	for _, name := range c.Unknown {
 		log.Warn("this variable sets nothing", "name", name)
 	}
+	for _, name := range c.Unbuilt() {
+		log.Warn("this setting has no effect in this version", "name", name)
+	}
+	release, err := holdFolder(ctx, c)
+	if err != nil {
+		return err
+	}
+	defer release()
 	n, err := newNode(ctx, c, log)
 	if err != nil {
 		return err
@@ -144,13 +152,27 @@ That ticket is good for a day; imserver usersig --user NAME prints others.
 `, app.SDKAppID, scheme, address, sig)
 }
 
+// sweepStep is how many rows go in one transaction.
+const sweepStep = 500
+
+// inSteps calls sweep until it finds less than a step: however much there is,
+// traffic comes in between.
+func inSteps(ctx context.Context, sweep func(ctx context.Context, limit int) (int, error)) error {
+	for ctx.Err() == nil {
+		if n, err := sweep(ctx, sweepStep); err != nil || n < sweepStep {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
 // housekeeping removes what is past its time, in small steps beside the
 // traffic.
 func (n *node) housekeeping(ctx context.Context) {
 	tick := time.NewTicker(time.Minute)
 	defer tick.Stop()
 	for {
-		if _, err := n.sessions.Sweep(ctx, 500); err != nil && !errors.Is(err, context.Canceled) {
+		if err := inSteps(ctx, n.sessions.Sweep); err != nil && !errors.Is(err, context.Canceled) {
 			n.log.Error("sweeping sessions failed", "err", err)
 		}
 		n.sweepMessages(ctx)
@@ -169,12 +191,12 @@ func (n *node) sweepMessages(ctx context.Context) {
 		longest = max(longest, a.Retention)
 	}
 	before := time.Now().Add(-longest).Unix()
-	for what, sweep := range map[string]func() (int, error){
-		"merged messages": func() (int, error) { return n.messages.SweepRelays(ctx, 500) },
-		"deletions":       func() (int, error) { return n.messages.SweepDeleted(ctx, before, 500) },
-		"annotations":     func() (int, error) { return n.notes.Sweep(ctx, before, 500) },
+	for what, sweep := range map[string]func(ctx context.Context, limit int) (int, error){
+		"merged messages": n.messages.SweepRelays,
+		"deletions":       func(ctx context.Context, limit int) (int, error) { return n.messages.SweepDeleted(ctx, before, limit) },
+		"annotations":     func(ctx context.Context, limit int) (int, error) { return n.notes.Sweep(ctx, before, limit) },
 	} {
-		if _, err := sweep(); err != nil && !errors.Is(err, context.Canceled) {
+		if err := inSteps(ctx, sweep); err != nil && !errors.Is(err, context.Canceled) {
 			n.log.Error("sweeping failed", "of", what, "err", err)
 		}
 	}

@@ -252,9 +252,10 @@ func (d *Directory) ByUIDs(ctx context.Context, uids []int64) (map[int64]*Accoun
 }
 
 // ValidUserID reports whether id may name an account: 1 to MaxUserID bytes of
-// UTF-8 without control characters (protocol 01 §16).
+// UTF-8 without control characters (protocol 01 §16), and none that SDKs take for
+// the system (protocol 03 §3.4) or for nobody (protocol 04 §2).
 func ValidUserID(id string) bool {
-	if id == "" || len(id) > MaxUserID || !utf8.ValidString(id) {
+	if id == "" || len(id) > MaxUserID || !utf8.ValidString(id) || strings.HasPrefix(id, "@TIM#") || strings.HasPrefix(id, "@TLS#") {
 		return false
 	}
 	for _, r := range id {

@@ -50,6 +50,8 @@ func TestImportAndCheck(t *testing.T) {
 		{"account_import", `{"UserID":7}`, 60003, ""},
 		{"account_import", `{"UserID":"` + strings.Repeat("x", 33) + `"}`, 70402, ""},
 		{"account_import", `{"UserID":"a\u0000b"}`, 70402, ""},
+		{"account_import", `{"UserID":"@TIM#SYSTEM"}`, 70402, ""},
+		{"multiaccount_import", `{"Accounts":["@TLS#NOT_FOUND","gina"]}`, 0, `"FailAccounts":["@TLS#NOT_FOUND"]`},
 		{"account_import", `{"UserID":"carl","Nick":"` + long + `"}`, 70402, ""},
 		{"account_import", `{"UserID":"carl","Nick":"a\u0000b"}`, 70402, ""},
 		{"account_import", `{"UserID":"carl","FaceUrl":"` + long + `"}`, 70402, ""},

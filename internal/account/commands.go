@@ -41,7 +41,7 @@ type importItem struct {
 	UserID     string
 	Identifier string // the older spelling (protocol 06 §3)
 	Nick       string
-	FaceUrl    string //nolint:revive // the protocol's spelling
+	FaceUrl    string
 }
 
 func (i *importItem) entry() Entry {

@@ -18,6 +18,29 @@ type Summary struct {
 	Mine     bool    // the asking user is among all of them
 }
 
+// State is a Summary as answers tell it (protocol 02 §16).
+type State struct {
+	Reaction         string
+	Count            int      // users, all of them
+	Reaction_Account []string // the first of them, earliest first
+	ReactedByMe      int      // 1: the asking user is one of them all
+}
+
+// State is the summary as answers tell it; users are the names of its UIDs.
+func (s Summary) State(users []string) State {
+	st := State{Reaction: s.Reaction, Count: s.Count, Reaction_Account: users}
+	if s.Mine {
+		st.ReactedByMe = 1
+	}
+	return st
+}
+
+// ReactorsAnswer is a page of the users of one reaction.
+type ReactorsAnswer struct {
+	Reaction_Account []string
+	NextSeq          int64 // where the next page starts; 0: there is none
+}
+
 // previewUsers is how many users a pushed summary names.
 const previewUsers = 10
 

@@ -37,7 +37,7 @@ func Dial(rawURL string, reg prometheus.Registerer) (redis.UniversalClient, erro
 	}
 	u, err := url.Parse(first)
 	if err != nil {
-		return nil, fmt.Errorf("redis URL: %w", redactURL(err))
+		return nil, redactURL(err)
 	}
 	q := u.Query()
 	q.Del("cluster")
@@ -51,7 +51,7 @@ func Dial(rawURL string, reg prometheus.Registerer) (redis.UniversalClient, erro
 	case q.Has("master_name"):
 		o, err := redis.ParseFailoverURL(u.String())
 		if err != nil {
-			return nil, fmt.Errorf("redis URL: %w", redactURL(err))
+			return nil, redactURL(err)
 		}
 		o.MaxRetries, o.ContextTimeoutEnabled = -1, true
 		o.DialTimeout, o.DialerRetries = orDefault(o.DialTimeout, dialTimeout), orDefault(o.DialerRetries, 1)
@@ -59,7 +59,7 @@ func Dial(rawURL string, reg prometheus.Registerer) (redis.UniversalClient, erro
 	case cluster || q.Has("addr"):
 		o, err := redis.ParseClusterURL(u.String())
 		if err != nil {
-			return nil, fmt.Errorf("redis URL: %w", redactURL(err))
+			return nil, redactURL(err)
 		}
 		o.MaxRetries, o.ContextTimeoutEnabled, o.MaintNotificationsConfig = -1, true, noNotifications()
 		o.DialTimeout, o.DialerRetries = orDefault(o.DialTimeout, dialTimeout), orDefault(o.DialerRetries, 1)
@@ -67,7 +67,7 @@ func Dial(rawURL string, reg prometheus.Registerer) (redis.UniversalClient, erro
 	default:
 		o, err := redis.ParseURL(u.String())
 		if err != nil {
-			return nil, fmt.Errorf("redis URL: %w", redactURL(err))
+			return nil, redactURL(err)
 		}
 		o.MaxRetries, o.ContextTimeoutEnabled, o.MaintNotificationsConfig = -1, true, noNotifications()
 		o.DialTimeout, o.DialerRetries = orDefault(o.DialTimeout, dialTimeout), orDefault(o.DialerRetries, 1)
@@ -106,7 +106,7 @@ func orDefault[T comparable](v, def T) T {
 func splitURL(raw string) (first string, rest []string, cluster bool, err error) {
 	scheme, tail, ok := strings.Cut(raw, "://")
 	if !ok {
-		return "", nil, false, fmt.Errorf("redis URL: want redis://host:port")
+		return "", nil, false, fmt.Errorf("want redis://host:port")
 	}
 	end := strings.IndexAny(tail, "/?#")
 	if end < 0 {
@@ -120,7 +120,7 @@ func splitURL(raw string) (first string, rest []string, cluster bool, err error)
 	hosts := strings.Split(authority, ",")
 	for _, h := range hosts[1:] {
 		if _, _, err := net.SplitHostPort(h); err != nil {
-			return "", nil, false, fmt.Errorf("redis URL: host %q: want host:port", h)
+			return "", nil, false, fmt.Errorf("host %q: want host:port", h)
 		}
 	}
 	if _, query, ok := strings.Cut(path, "?"); ok {

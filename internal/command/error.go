@@ -1,6 +1,7 @@
 package command
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -54,6 +55,20 @@ func Errf(code int, format string, args ...any) *Error {
 func Unavailable(err error) bool {
 	var u interface{ Unavailable() bool }
 	return errors.As(err, &u) && u.Unavailable() || store.IsLost(err)
+}
+
+// Mask returns what a door answers in the place of a fault that is no refusal:
+// what went wrong inside is nobody else's business. With tell, the log has to
+// say it, because somebody has to look at it; what is away is told elsewhere,
+// once and not for each request.
+func Mask(err error, requestID string) (answer *Error, tell bool) {
+	switch {
+	case store.IsExhausted(err):
+		return Err(CodeTimeout, ""), true
+	case errors.Is(err, context.DeadlineExceeded), Unavailable(err):
+		return Err(CodeTimeout, ""), false
+	}
+	return Errf(CodeInternal, "internal error, request %s", requestID), true
 }
 
 // CodeOf returns the protocol code of err: 0 for nil, [CodeInternal] for

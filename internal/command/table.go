@@ -3,6 +3,9 @@
 // registered once and reached through two doors, the WebSocket gateway and the
 // REST door. The table checks who may call and decodes the body; a handler
 // knows no envelope, no socket and no HTTP.
+//
+// The fields of requests and answers are spelled as the protocol spells them,
+// which is not always Go's way: From_Account, GroupId.
 package command
 
 import (

@@ -38,6 +38,9 @@ func MustParse(t *testing.T, args []string, environ ...string) *config.Config {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := c.MakeOwnApp(); err != nil {
+		t.Fatal(err)
+	}
 	return c
 }
 
@@ -272,6 +275,34 @@ func TestRefuses(t *testing.T) {
 	}
 }
 
+// Ensure what is wrong is said in the words of who wrote it: the setting first, nothing of types and decoders.
+func TestErrorTexts(t *testing.T) {
+	for _, test := range []struct{ file, env, want string }{
+		{file: "listten: x", want: "listten: there is no such setting"},
+		{file: "log: {colour: red, size: 1}", want: "log.colour: there is no such setting\nlog.size: there is no such setting"},
+		{file: "defaults: {group_rate: '40'}", want: "defaults.group_rate: must be a whole number"},
+		{file: "defaults: {group_rate: 1.5, user_status: 1}", want: "defaults.group_rate: 1.5 is not a whole number\ndefaults.user_status: must be true or false"},
+		{file: "defaults: {admins: root}", want: "defaults.admins: must be a list"},
+		{file: "log: debug", want: "log: must be a group of settings"},
+		{file: "defaults: {retention: 7}", want: "defaults.retention: 7 is not a duration such as 90s, 12h or 7d"},
+		{file: "apps: [{sdkappid: 1, keys: [k], retenton: 1h}]", want: "apps[0]: retenton: there is no such setting"},
+		{env: "IMSERVER_RETENTION=7", want: `defaults.retention: "7" is not a duration such as 90s, 12h or 7d`},
+		{env: "IMSERVER_RETENTION=400d", want: "defaults.retention: must be 1s to 360d, is 400d"},
+		{env: "IMSERVER_RECALL_LIMIT=-90m", want: "defaults.recall_limit: must be 0s to 360d, is -1h30m"},
+		{env: "IMSERVER_GROUP_RATE=40.5", want: `IMSERVER_GROUP_RATE: must be a whole number, is "40.5"`},
+		{env: "IMSERVER_COMMUNITY=perhaps", want: `IMSERVER_COMMUNITY: must be true or false, is "perhaps"`},
+	} {
+		args := []string{"--data-dir", t.TempDir()}
+		if test.file != "" {
+			args = append(args, "--config", MustWrite(t, test.file))
+		}
+		_, err := config.Parse(args, []string{test.env})
+		if got := fmt.Sprint(err); got != test.want {
+			t.Errorf("%s%s:\n got %s\nwant %s", test.file, test.env, got, test.want)
+		}
+	}
+}
+
 // Ensure all that is wrong is told at once.
 func TestAllErrors(t *testing.T) {
 	_, err := config.Parse([]string{"--log-level=loud", "--log-format=xml", "--retention=0s"}, nil)
@@ -285,6 +316,17 @@ func TestAllErrors(t *testing.T) {
 func TestUnknownVariables(t *testing.T) {
 	c := MustParse(t, nil, "IMSERVER_LOGINPOLICY=multi", "IMSERVER_TEST_POSTGRES_URL=x", "PATH=/", "IMSERVER_APPS=1:k")
 	if diff := cmp.Diff([]string{"IMSERVER_LOGINPOLICY"}, c.Unknown); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// Ensure nobody believes that friends are checked or a backend is asked.
+func TestUnbuilt(t *testing.T) {
+	if got := MustParse(t, nil).Unbuilt(); len(got) > 0 {
+		t.Errorf("the defaults have %v", got)
+	}
+	c := MustParse(t, []string{"--friend-check", "--blocked-sees-success=false", "--webhook-url", "https://example.org/im"})
+	if diff := cmp.Diff([]string{"webhook.url", "friend_check", "blocked_sees_success"}, c.Unbuilt()); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -314,6 +356,9 @@ func TestGeneratedKey(t *testing.T) {
 	for i := range keys {
 		wg.Go(func() {
 			c, err := config.Parse([]string{"--data-dir", dir}, nil)
+			if err == nil {
+				err = c.MakeOwnApp()
+			}
 			if err != nil {
 				t.Error(err)
 				return
@@ -338,7 +383,29 @@ func TestGeneratedKey(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, entries[0].Name()), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := config.Parse([]string{"--data-dir", dir}, nil); err == nil {
+	c := config.Default()
+	c.DataDir = dir
+	if err := c.MakeOwnApp(); err == nil {
 		t.Error("an empty key was accepted")
+	}
+}
+
+// Ensure that who needs the key of a server that runs is told when it is looked for in the wrong place, and makes none.
+func TestFindOwnApp(t *testing.T) {
+	c := config.Default()
+	c.DataDir = filepath.Join(t.TempDir(), "data")
+	if err := c.FindOwnApp(); err == nil || !strings.Contains(err.Error(), "data_dir") || !strings.Contains(err.Error(), "--data-dir") {
+		t.Errorf("%v names neither the setting nor the way out", err)
+	}
+	if _, err := os.Stat(c.DataDir); err == nil {
+		t.Error("looking for a key has written files")
+	}
+	if err := c.MakeOwnApp(); err != nil {
+		t.Fatal(err)
+	}
+	same := config.Default()
+	same.DataDir = c.DataDir
+	if err := same.FindOwnApp(); err != nil || same.Apps[0].Keys[0] != c.Apps[0].Keys[0] {
+		t.Errorf("found %+v, %v", same.Apps, err)
 	}
 }

@@ -22,24 +22,24 @@ import (
 
 // shown are the flags that help lists. There is one for every setting.
 var shown = map[string]string{
-	"listen":             "address of WebSocket, REST, files and metrics",
-	"data-dir":           "folder of the embedded database, media and generated keys",
-	"database-url":       "postgres://… (empty: embedded SQLite)",
-	"redis-url":          "redis://… (empty: in-process bus)",
-	"admins":             "users who may call the REST API",
-	"login-policy":       "single, dual, triple or multi",
-	"max-web-instances":  "web devices of one user at once, 1 to 10",
-	"retention":          "how long history is kept, such as 12h or 30d",
-	"group-rate":         "messages per second per group, 0 = no limit",
-	"log-level":          "debug, info, warn or error",
-	"log-format":         "text or json",
-	"limits-frame-bytes": "largest frame from a client",
+	"listen":            "address of WebSocket, REST, files and metrics",
+	"data-dir":          "folder of the embedded database, media and generated keys",
+	"database-url":      "postgres://… (empty: embedded SQLite)",
+	"redis-url":         "redis://… (empty: in-process bus)",
+	"admins":            "users who may call the REST API",
+	"login-policy":      "single, dual, triple or multi",
+	"max-web-instances": "web devices of one user at once, 1 to 10",
+	"retention":         "how long history is kept, such as 12h or 30d",
+	"group-rate":        "messages per second per group, 0 = no limit",
+	"log-level":         "debug, info, warn or error",
+	"log-format":        "text or json",
 }
 
 // AddFlags adds --config, --apps and a flag for every setting to fs.
 func AddFlags(fs *pflag.FlagSet) {
 	fs.String("config", "", "YAML file [IMSERVER_CONFIG]")
 	fs.String("apps", "", "sdkappid:key,… (empty: app 1400000001 with a key kept in the data folder) [IMSERVER_APPS]")
+	preset := Default()
 	for _, s := range settings() {
 		name := s.flag()
 		help, important := shown[name]
@@ -49,6 +49,9 @@ func AddFlags(fs *pflag.FlagSet) {
 		fs.String(name, "", help+" ["+s.env()+"]")
 		flag := fs.Lookup(name)
 		flag.Hidden = !important
+		if important {
+			flag.DefValue = s.preset(preset)
+		}
 		if s.typ.Kind() == reflect.Bool {
 			flag.NoOptDefVal = "true"
 		}
@@ -66,8 +69,8 @@ func Parse(args, environ []string) (*Config, error) {
 }
 
 // Load fills a configuration from the defaults, the YAML file, environ and the flags in fs, which AddFlags has
-// prepared and which are parsed. It makes the data folder and a key there when no app is named. An error names the
-// setting, and where it came from if it could not be read.
+// prepared and which are parsed. It touches nothing: Apps stays empty when none is named, see MakeOwnApp and
+// FindOwnApp. An error names the setting, and where it came from if it could not be read.
 func Load(fs *pflag.FlagSet, environ []string) (*Config, error) {
 	env, unknown := variables(environ)
 	outside, err := overrides(fs, env)
@@ -105,13 +108,6 @@ func Load(fs *pflag.FlagSet, environ []string) (*Config, error) {
 	}
 	if err := c.validate(); err != nil {
 		return nil, err
-	}
-	if len(c.Apps) == 0 {
-		app, err := ownApp(c)
-		if err != nil {
-			return nil, err
-		}
-		c.Apps = []App{app}
 	}
 	return c, nil
 }
@@ -152,7 +148,7 @@ func overrides(fs *pflag.FlagSet, env map[string]string) (map[string]any, error)
 		}
 		value, err := s.value(text)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: %q: not a %s", source, text, s.typ.Kind()))
+			errs = append(errs, fmt.Errorf("%s: must be %s, is %q", source, kind(s.typ), text))
 			continue
 		}
 		nested(tree, s.path, value)
@@ -267,7 +263,7 @@ func decode(tree map[string]any, target any) error {
 	if err != nil {
 		return err
 	}
-	return d.Decode(tree)
+	return told(d.Decode(tree))
 }
 
 // strict reads durations and addresses, and refuses numbers that the decoder would bend until they fit.
@@ -281,9 +277,9 @@ func strict(from, to reflect.Value) (any, error) {
 	}
 	if to.Type() == reflect.TypeFor[time.Duration]() {
 		if text, ok := value.(string); ok {
-			return duration(text)
+			return Duration(text)
 		}
-		return nil, fmt.Errorf("%v is not a duration such as 90s, 12h or 7d", value)
+		return nil, fmt.Errorf("%v is not %s", value, kind(to.Type()))
 	}
 	if from.CanFloat() && (to.CanInt() || to.CanUint()) {
 		return nil, fmt.Errorf("%v is not a whole number", value)

@@ -77,6 +77,27 @@ func (s setting) value(text string) (any, error) {
 	return text, nil // strings, durations and what else the decoder reads from text
 }
 
+// preset is the setting's value in c as a flag would give it; empty for what is not set.
+func (s setting) preset(c *Config) string {
+	v := reflect.ValueOf(c).Elem()
+	for name := range strings.SplitSeq(s.path, ".") {
+		for i := range v.NumField() {
+			if v.Type().Field(i).Tag.Get("koanf") == name {
+				v = v.Field(i)
+				break
+			}
+		}
+	}
+	switch value := v.Interface().(type) {
+	case time.Duration:
+		return Span(value)
+	case []string:
+		return strings.Join(value, ",")
+	default:
+		return fmt.Sprint(value)
+	}
+}
+
 // list splits at commas. Blanks around an entry and empty entries do not count.
 func list(text string) []any {
 	entries := []any{}
@@ -103,20 +124,24 @@ func nested(tree map[string]any, path string, value any) {
 	nested(branch, rest, value)
 }
 
-// duration reads what time.ParseDuration reads, and days: 7d, 1d12h.
-func duration(text string) (time.Duration, error) {
+// Duration reads what time.ParseDuration reads, and days: 7d, 1d12h.
+func Duration(text string) (time.Duration, error) {
+	wrong := fmt.Errorf("%q is not %s", text, kind(reflect.TypeFor[time.Duration]()))
 	days, rest, ok := strings.Cut(text, "d")
 	if !ok {
-		return time.ParseDuration(text)
+		days, rest = "0", text
 	}
 	n, err := strconv.ParseUint(days, 10, 16)
 	if err != nil {
-		return 0, fmt.Errorf("%q is not a duration such as 90s, 12h or 7d", text)
+		return 0, wrong
 	}
 	d := time.Duration(n) * 24 * time.Hour
-	if rest == "" {
+	if ok && rest == "" {
 		return d, nil
 	}
 	more, err := time.ParseDuration(rest)
-	return d + more, err
+	if err != nil {
+		return 0, wrong
+	}
+	return d + more, nil
 }

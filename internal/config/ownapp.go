@@ -14,13 +14,34 @@ import (
 // OwnAppID is the app a server without apps serves.
 const OwnAppID = 1400000001
 
-// ownApp returns that app. Its key is made once and kept in the data folder, readable by the owner alone.
-func ownApp(c *Config) (App, error) {
-	key, err := keptKey(filepath.Join(c.DataDir, fmt.Sprintf("app-%d.key", OwnAppID)))
-	if err != nil {
-		return App{}, fmt.Errorf("data_dir: %w", err)
+// MakeOwnApp gives a configuration that names no app that one. Its key is made once and kept in the data folder,
+// which is made too, readable by the owner alone. It is for the server itself.
+func (c *Config) MakeOwnApp() error { return c.ownApp(keptKey) }
+
+// ErrNoKey is what FindOwnApp reports when no key has been made in the data folder yet.
+var ErrNoKey = errors.New("there is no key; start the server first, or name its folder with --data-dir or its keys with --apps")
+
+// FindOwnApp is MakeOwnApp for those who look for the key of a server that is there. It makes none.
+func (c *Config) FindOwnApp() error {
+	return c.ownApp(func(path string) (string, error) {
+		key, err := readKey(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return "", fmt.Errorf("%s: %w", path, ErrNoKey)
+		}
+		return key, err
+	})
+}
+
+func (c *Config) ownApp(key func(path string) (string, error)) error {
+	if len(c.Apps) > 0 {
+		return nil
 	}
-	return App{SDKAppID: OwnAppID, Keys: []string{key}, Settings: c.Defaults}, nil
+	text, err := key(filepath.Join(c.DataDir, fmt.Sprintf("app-%d.key", OwnAppID)))
+	if err != nil {
+		return fmt.Errorf("data_dir: %w", err)
+	}
+	c.Apps = []App{{SDKAppID: OwnAppID, Keys: []string{text}, Settings: c.Defaults}}
+	return nil
 }
 
 // keptKey reads the key in a file, after making both if there are none. Of several processes that do this at once,

@@ -31,7 +31,7 @@ func (v *checker) between(path string, n, low, high int) {
 
 func (v *checker) within(path string, d, low, high time.Duration) {
 	if d < low || d > high {
-		v.wrong(path, "must be %s to %s, is %s", low, high, d)
+		v.wrong(path, "must be %s to %s, is %s", Span(low), Span(high), Span(d))
 	}
 }
 

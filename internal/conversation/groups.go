@@ -17,7 +17,7 @@ type contactResult struct {
 }
 
 type createRequest struct {
-	From_Account     string //nolint:revive // the protocol's spelling
+	From_Account     string
 	GroupContactItem []struct {
 		GroupName   string
 		ContactItem []contact
@@ -169,7 +169,7 @@ func dropItems(ctx context.Context, tx *sql.Tx, uid, id int64, list []key) error
 }
 
 type deleteRequest struct {
-	From_Account string //nolint:revive
+	From_Account string
 	GroupName    []string
 }
 

@@ -9,8 +9,8 @@ import (
 )
 
 type topRequest struct {
-	From_Account      string //nolint:revive // the protocol's spelling
-	OperationType     int    // 1 pin, 2 unpin
+	From_Account      string
+	OperationType     int // 1 pin, 2 unpin
 	RecentContactItem []contact
 }
 
@@ -84,7 +84,7 @@ type markItem struct {
 }
 
 type markRequest struct {
-	From_Account string //nolint:revive
+	From_Account string
 	MarkItem     []markItem
 }
 

@@ -29,48 +29,50 @@ type cursor struct {
 	TopStartIndex int   // 1: this is the middle of a list
 }
 
+// complete is the CompleteFlag of an answer whose next page starts at c.
+func (c cursor) complete() int { return 1 - c.TopStartIndex }
+
 type pageRequest struct {
-	From_Account string //nolint:revive // the protocol's spelling
+	From_Account string
 	cursor
 }
 
 type pageAnswer struct {
-	CompleteFlag  int
-	TimeStamp     int64
-	StartIndex    int
-	TopTimeStamp  int64
-	TopStartIndex int
-	SessionItem   []json.RawMessage
-	GroupItem     []groupItem
+	CompleteFlag int
+	cursor
+	SessionItem []json.RawMessage
+	GroupItem   []groupItem
 }
 
 // page is recentcontact.page_get: the list, newest activity first, in pages of
 // pageSize (protocol 02 §14.1).
 func (s *Service) page(ctx context.Context, call *command.Call, req *pageRequest) (*pageAnswer, error) {
-	who, err := s.owner(ctx, call, req.From_Account)
+	items, kept, next, err := s.readPage(ctx, call, req)
 	if err != nil {
 		return nil, err
 	}
-	items, next, err := s.slice(ctx, call, who.uid, req.cursor)
-	if err != nil {
-		return nil, err
-	}
-	kept, err := s.read(ctx, who.uid)
-	if err != nil {
-		return nil, err
-	}
-	ans := &pageAnswer{SessionItem: make([]json.RawMessage, 0, len(items)), GroupItem: kept.groupItems()}
-	if next.TopStartIndex == 0 {
-		ans.CompleteFlag = 1
-	}
-	ans.TimeStamp, ans.StartIndex, ans.TopTimeStamp, ans.TopStartIndex = next.TimeStamp, next.StartIndex, next.TopTimeStamp, next.TopStartIndex
+	ans := &pageAnswer{CompleteFlag: next.complete(), cursor: next, SessionItem: make([]json.RawMessage, 0, len(items)), GroupItem: kept.groupItems()}
 	for _, item := range items {
-		if item.Session == nil {
-			continue
-		}
 		ans.SessionItem = append(ans.SessionItem, kept.states[key{item.Kind, item.ID}].decorate(item.Session))
 	}
 	return ans, nil
+}
+
+// readPage reads the page that a request asks for: its conversations, what their
+// owner keeps of them, and the cursor of the next page.
+func (s *Service) readPage(ctx context.Context, call *command.Call, req *pageRequest) (items []Item, kept *keeping, next cursor, err error) {
+	who, err := s.owner(ctx, call, req.From_Account)
+	if err != nil {
+		return nil, nil, cursor{}, err
+	}
+	if items, next, err = s.slice(ctx, call, who.uid, req.cursor); err != nil {
+		return nil, nil, cursor{}, err
+	}
+	if kept, err = s.read(ctx, who.uid); err != nil {
+		return nil, nil, cursor{}, err
+	}
+	gone := func(item Item) bool { return item.Session == nil }
+	return slices.DeleteFunc(items, gone), kept, next, nil
 }
 
 // decorate adds what the user keeps of a conversation to its SessionItem.
@@ -149,46 +151,28 @@ func (s *Service) slice(ctx context.Context, call *command.Call, uid int64, c cu
 
 type listItem struct {
 	Type       int
-	To_Account string `json:",omitempty"` //nolint:revive
-	GroupId    string `json:",omitempty"` //nolint:revive
-	ToGroupId  string `json:",omitempty"` //nolint:revive
+	To_Account string `json:",omitempty"`
+	GroupId    string `json:",omitempty"`
+	ToGroupId  string `json:",omitempty"`
 	MsgTime    int64
 	TopFlag    int
 }
 
 type listAnswer struct {
-	SessionItem   []listItem
-	CompleteFlag  int
-	TimeStamp     int64
-	StartIndex    int
-	TopTimeStamp  int64
-	TopStartIndex int
-	ErrorDisplay  string
+	SessionItem  []listItem
+	CompleteFlag int
+	cursor
+	ErrorDisplay string
 }
 
 // list is recentcontact.get_list of an administrator (protocol 06 §5.5).
 func (s *Service) list(ctx context.Context, call *command.Call, req *pageRequest) (*listAnswer, error) {
-	who, err := s.owner(ctx, call, req.From_Account)
+	items, kept, next, err := s.readPage(ctx, call, req)
 	if err != nil {
 		return nil, err
 	}
-	items, next, err := s.slice(ctx, call, who.uid, req.cursor)
-	if err != nil {
-		return nil, err
-	}
-	kept, err := s.read(ctx, who.uid)
-	if err != nil {
-		return nil, err
-	}
-	ans := &listAnswer{SessionItem: make([]listItem, 0, len(items)), TimeStamp: next.TimeStamp, StartIndex: next.StartIndex,
-		TopTimeStamp: next.TopTimeStamp, TopStartIndex: next.TopStartIndex}
-	if next.TopStartIndex == 0 {
-		ans.CompleteFlag = 1
-	}
+	ans := &listAnswer{SessionItem: make([]listItem, 0, len(items)), CompleteFlag: next.complete(), cursor: next}
 	for _, item := range items {
-		if item.Session == nil {
-			continue
-		}
 		li := listItem{Type: item.Kind, MsgTime: item.Time}
 		if item.Kind == C2C {
 			li.To_Account = item.ID

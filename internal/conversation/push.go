@@ -21,9 +21,9 @@ const (
 // read one or the other (protocol 02 §14.6).
 type pushContact struct {
 	Type         int
-	To_Account   string `json:",omitempty"` //nolint:revive // the protocol's spelling
-	Peer_Account string `json:",omitempty"` //nolint:revive
-	GroupId      string `json:",omitempty"` //nolint:revive
+	To_Account   string `json:",omitempty"`
+	Peer_Account string `json:",omitempty"`
+	GroupId      string `json:",omitempty"`
 }
 
 func (k key) push() pushContact {

@@ -21,7 +21,7 @@ const (
 )
 
 type updateRequest struct {
-	From_Account string //nolint:revive
+	From_Account string
 	UpdateType   int
 	UpdateGroup  struct {
 		UpdateGroupType   int
@@ -38,7 +38,7 @@ type updateAnswer struct {
 	UpdateType        int
 	UpdateGroupResult struct {
 		UpdateGroupType   int
-		GroupId           int64 //nolint:revive
+		GroupId           int64
 		GroupName         string
 		OldGroupName      string
 		ContactResultItem []contactResult

@@ -9,14 +9,14 @@ import (
 )
 
 type removeRequest struct {
-	From_Account string //nolint:revive // the protocol's spelling
+	From_Account string
 	ContactItem  []contact
 	ClearRamble  int
 }
 
 type removeResult struct {
 	Type       int
-	To_Account string `json:",omitempty"` //nolint:revive
+	To_Account string `json:",omitempty"`
 	ToGroupid  string `json:",omitempty"` // the protocol's spelling in this command
 	ResultCode int
 	ResultInfo string
@@ -56,7 +56,7 @@ func (s *Service) batchDelete(ctx context.Context, call *command.Call, req *remo
 }
 
 type adminDeleteRequest struct {
-	From_Account string //nolint:revive
+	From_Account string
 	contact
 	ClearRamble int
 }

@@ -14,7 +14,7 @@ type contactState struct {
 	contact
 	StandardMark   string
 	CustomMark     string
-	ContactGroupId []int64 //nolint:revive // the protocol's spelling
+	ContactGroupId []int64
 }
 
 func (st *state) describe() contactState {
@@ -26,7 +26,7 @@ func (st *state) describe() contactState {
 }
 
 type groupsRequest struct {
-	From_Account string //nolint:revive
+	From_Account string
 	StartIndex   int
 }
 
@@ -68,7 +68,7 @@ func (s *Service) groups(ctx context.Context, call *command.Call, req *groupsReq
 }
 
 type searchRequest struct {
-	From_Account string //nolint:revive
+	From_Account string
 	ContactItem  []contact
 }
 

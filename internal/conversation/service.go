@@ -144,9 +144,9 @@ func (s *Service) owner(ctx context.Context, call *command.Call, named string) (
 // GroupId (protocol 02 §14).
 type contact struct {
 	Type       int
-	To_Account string `json:",omitempty"` //nolint:revive // the protocol's spelling
-	ToGroupId  string `json:",omitempty"` //nolint:revive
-	GroupId    string `json:",omitempty"` //nolint:revive
+	To_Account string `json:",omitempty"`
+	ToGroupId  string `json:",omitempty"`
+	GroupId    string `json:",omitempty"`
 }
 
 // key names a conversation of a user.

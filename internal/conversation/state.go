@@ -59,7 +59,7 @@ func (k *keeping) named(name string) *group {
 
 // groupItem is a conversation group as the protocol spells it.
 type groupItem struct {
-	GroupId   int64 //nolint:revive // the protocol's spelling
+	GroupId   int64
 	GroupName string
 }
 
@@ -144,10 +144,14 @@ func (s *Service) change(ctx context.Context, uid int64, fn func(tx *sql.Tx, k *
 	})
 }
 
-// save writes the states of the keys as they are in k; the empty ones go.
+// save writes the states of the keys as they are in k; the empty ones go. A key
+// that is named twice is written once: one statement cannot write a row twice.
 func save(ctx context.Context, tx *sql.Tx, uid int64, k *keeping, changed []key) error {
 	var put, drop []key
 	for _, c := range changed {
+		if slices.Contains(put, c) {
+			continue
+		}
 		if st := k.states[c]; st != nil && (st.pinnedAt != 0 || st.marks != 0 || st.custom != "") {
 			put = append(put, c)
 		} else {

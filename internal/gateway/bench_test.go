@@ -62,7 +62,7 @@ func BenchmarkDeliver(b *testing.B) {
 
 // loginFields is what a login answers.
 type loginFields struct {
-	TinyId         string //nolint:revive // the protocol's spelling
+	TinyId         string
 	A2Key          string
 	InstId         uint32
 	HelloInterval  int

@@ -217,21 +217,20 @@ func (c *Conn) run(ctx context.Context, call *command.Call, r request) (answer a
 func (c *Conn) finish(r request, call *command.Call, answer any, err error) {
 	var refusal *command.Error
 	if err != nil && !errors.As(err, &refusal) {
-		switch {
-		case errors.Is(err, command.ErrHangUp):
+		if errors.Is(err, command.ErrHangUp) {
 			c.server.log.Warn("connection ended without an answer", "app", call.App.SDKAppID, "user", call.UserID, "command", r.head.Command,
 				"request", call.RequestID, "err", err)
 			c.account(r, command.CodeTimeout)
 			c.end(r)
 			c.close("fault")
 			return
-		case errors.Is(err, context.DeadlineExceeded), command.Unavailable(err):
-			err = command.Err(command.CodeTimeout, "")
-		default:
+		}
+		masked, tell := command.Mask(err, call.RequestID)
+		if tell {
 			c.server.log.Error("command failed", "app", call.App.SDKAppID, "user", call.UserID, "command", r.head.Command,
 				"request", call.RequestID, "err", err)
-			err = command.Errf(command.CodeInternal, "internal error, request %s", call.RequestID)
 		}
+		err = masked
 	}
 	if c.server.log.Enabled(context.Background(), slog.LevelDebug) {
 		c.server.log.Debug("command", "app", call.App.SDKAppID, "user", call.UserID, "command", r.head.Command,

@@ -19,7 +19,7 @@ type allRequest struct {
 }
 
 type groupIDItem struct {
-	GroupId string //nolint:revive // the protocol's spelling
+	GroupId string
 }
 
 type allAnswer struct {
@@ -75,21 +75,21 @@ func (s *Service) allGroups(ctx context.Context, call *command.Call, req *allReq
 }
 
 type rolesRequest struct {
-	GroupId         string   //nolint:revive // the protocol's spelling
-	User_Account    []string //nolint:revive
-	Members_Account []string //nolint:revive
-	TopicId         string   //nolint:revive
+	GroupId         string
+	User_Account    []string
+	Members_Account []string
+	TopicId         string
 	ShutUpTime      *int64
 	MuteTime        *int64
 }
 
 type roleItem struct {
-	Member_Account string //nolint:revive
+	Member_Account string
 	Role           string
 }
 
 type rolesAnswer struct {
-	UserIdList []roleItem //nolint:revive
+	UserIdList []roleItem
 }
 
 // roles is get_role_in_group.
@@ -201,13 +201,13 @@ func mute(ctx context.Context, tx *sql.Tx, g, topic *Info, accounts []*account.A
 }
 
 type mutedItem struct {
-	Member_Account string //nolint:revive
+	Member_Account string
 	MutedUntil     int64
 	ShuttedUntil   int64
 }
 
 type mutedAnswer struct {
-	GroupId          string //nolint:revive
+	GroupId          string
 	MutedAccountList []mutedItem
 	ShuttedUinList   []mutedItem
 }
@@ -258,10 +258,10 @@ func (s *Service) muted(ctx context.Context, call *command.Call, req *rolesReque
 }
 
 type notificationRequest struct {
-	GroupId           string //nolint:revive // the protocol's spelling
+	GroupId           string
 	Content           string
-	ToMembers_Account []string //nolint:revive
-	TopicId           string   //nolint:revive
+	ToMembers_Account []string
+	TopicId           string
 }
 
 // systemNotification is send_group_system_notification: a notice of report
@@ -297,7 +297,7 @@ func (s *Service) systemNotification(ctx context.Context, call *command.Call, re
 		s.Rooms.Tell(ctx, g, 5, marshal(n.body))
 		return command.Empty{}, nil
 	}
-	s.publishNotice(ctx, g, &n, actorOf(call).device)
+	s.publishNotice(g, &n, actorOf(call).device)
 	return command.Empty{}, nil
 }
 

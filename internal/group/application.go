@@ -80,10 +80,10 @@ type pendencyRequest struct {
 }
 
 type pendencyItem struct {
-	From_Account     string //nolint:revive // the protocol's spelling
+	From_Account     string
 	FromUserNickName string
-	To_Account       string //nolint:revive
-	GroupId          string //nolint:revive
+	To_Account       string
+	GroupId          string
 	GroupName        string
 	Authentication   string
 	AddTime          int64
@@ -156,10 +156,10 @@ func (s *Service) pendency(ctx context.Context, call *command.Call, req *pendenc
 }
 
 type handleRequest struct {
-	GroupId           string //nolint:revive // the protocol's spelling
-	Applicant_Account string //nolint:revive
-	Invited_Account   string //nolint:revive
-	Inviter_Account   string //nolint:revive
+	GroupId           string
+	Applicant_Account string
+	Invited_Account   string
+	Inviter_Account   string
 	HandleMsg         string
 	ApprovalMsg       string
 	Authentication    string

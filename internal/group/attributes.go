@@ -28,7 +28,7 @@ type attrInput struct {
 }
 
 type attrRequest struct {
-	GroupId     string //nolint:revive // the protocol's spelling
+	GroupId     string
 	GroupAttr   []attrInput
 	AttrMainSeq int64
 	AttrControl []string
@@ -61,7 +61,7 @@ const (
 // attrPush is the MsgBody of the push.
 type attrPush struct {
 	OpType           int
-	Operator_Account string //nolint:revive
+	Operator_Account string
 	MsgGroupNewInfo  struct{ GroupAttrOption attrOption }
 }
 
@@ -127,6 +127,9 @@ func (r *attrRequest) check(op int) error {
 // by one, the new values pushed to everybody (protocol 03 §8).
 func (s *Service) writeAttributes(ctx context.Context, call *command.Call, req *attrRequest, op int) (*attrAnswer, error) {
 	if err := req.check(op); err != nil {
+		return nil, err
+	}
+	if err := s.here(ctx, call, req.GroupId); err != nil {
 		return nil, err
 	}
 	act := actorOf(call)

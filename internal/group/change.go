@@ -112,7 +112,7 @@ func (s *Service) tell(ctx context.Context, call *command.Call, g *Info, out *ou
 		return nil
 	}
 	for i := range out.notices {
-		s.publishNotice(ctx, g, &out.notices[i], actorOf(call).device)
+		s.publishNotice(g, &out.notices[i], actorOf(call).device)
 	}
 	for _, e := range out.events {
 		about := cmp.Or(e.about, g)
@@ -153,12 +153,12 @@ const systemAccount = "@TIM#SYSTEM"
 // groupInfo is the GroupInfo of events; the SDK drops the rest of a frame
 // when it is missing (protocol 03 §3.2).
 type groupInfo struct {
-	GroupId          string //nolint:revive // the protocol's spelling, here and below
+	GroupId          string
 	GroupName        string
 	GroupType        string
-	From_Account     string //nolint:revive
+	From_Account     string
 	MillionGroupFlag int    `json:",omitempty"`
-	TopicId          string `json:",omitempty"` //nolint:revive
+	TopicId          string `json:",omitempty"`
 }
 
 // infoForEvent returns the GroupInfo object of the group's events.
@@ -171,9 +171,9 @@ func (i *Info) infoForEvent() groupInfo {
 }
 
 type tipItem struct {
-	ToGroupId     string //nolint:revive
-	From_Account  string //nolint:revive
-	TinyId        string //nolint:revive
+	ToGroupId     string
+	From_Account  string
+	TinyId        string
 	MsgSeq        int64
 	MsgRandom     int64
 	ClientSeq     int64
@@ -206,9 +206,9 @@ func drawNumber() int64 { return 1000 + rand.Int64N(1<<31-1000) }
 
 // person is who is spoken of in tips and notices.
 type person struct {
-	UserId   string //nolint:revive
+	UserId   string
 	NickName string
-	ImageUrl string //nolint:revive
+	ImageUrl string
 }
 
 func personOf(a *account.Account) person {

@@ -24,7 +24,7 @@ type counter struct {
 }
 
 type counterRequest struct {
-	GroupId          string //nolint:revive // the protocol's spelling
+	GroupId          string
 	GroupCounter     []counter
 	Mode             string
 	GroupCounterKeys []string
@@ -74,6 +74,9 @@ func (r *counterRequest) check() error {
 // step whoever else does the same (protocol 03 §9.1).
 func (s *Service) updateCounters(ctx context.Context, call *command.Call, req *counterRequest) (*counterAnswer, error) {
 	if err := req.check(); err != nil {
+		return nil, err
+	}
+	if err := s.here(ctx, call, req.GroupId); err != nil {
 		return nil, err
 	}
 	act := actorOf(call)
@@ -137,6 +140,11 @@ func (s *Service) updateCounters(ctx context.Context, call *command.Call, req *c
 func (s *Service) deleteCounters(ctx context.Context, call *command.Call, req *counterRequest) (command.Empty, error) {
 	if n := len(req.GroupCounterKeys); n == 0 || n > maxCounters {
 		return command.Empty{}, command.Errf(CodeBadParameter, "GroupCounterKeys has 1 to %d entries", maxCounters)
+	}
+	for _, key := range req.GroupCounterKeys {
+		if err := checkText("a key", key, maxCounterKey); err != nil {
+			return command.Empty{}, err
+		}
 	}
 	_, err := s.change(ctx, call, req.GroupId, func(tx *sql.Tx, g *Info, out *outbox) error {
 		if err := may(g, Above, SetCounters); err != nil {

@@ -11,7 +11,7 @@ import (
 )
 
 type memberInput struct {
-	Member_Account       string //nolint:revive // the protocol's spelling, here and below
+	Member_Account       string
 	Role                 string
 	AppMemberDefinedData []KeyValue
 }
@@ -19,11 +19,11 @@ type memberInput struct {
 type createRequest struct {
 	Type             string
 	Name             string
-	GroupId          string //nolint:revive
-	Owner_Account    string //nolint:revive
+	GroupId          string
+	Owner_Account    string
 	Introduction     string
 	Notification     string
-	FaceUrl          string //nolint:revive
+	FaceUrl          string
 	MaxMemberCount   int
 	MaxMemberNum     int
 	ApplyJoinOption  string
@@ -35,10 +35,10 @@ type createRequest struct {
 }
 
 type createAnswer struct {
-	GroupId                      string //nolint:revive
+	GroupId                      string
 	Type                         string
 	HugeGroupFlag                int      `json:",omitempty"`
-	OverJoinedGroupLimit_Account []string `json:",omitempty"` //nolint:revive
+	OverJoinedGroupLimit_Account []string `json:",omitempty"`
 }
 
 // create is create_group (protocol 03 §5.1, 06 §5.6). The first message of the
@@ -238,8 +238,9 @@ func insertGroup(ctx context.Context, tx *sql.Tx, g *Info, caller int64) error {
 		g.App, g.ID, g.Kind, g.Parent, g.Name, g.Introduction, g.Notification, g.FaceURL, g.CustomText,
 		g.Owner, g.Apply, g.Invite, g.MaxMembers, flag(g.SupportTopic), encodeCustom(g.Custom), g.CreatedAt).Scan(&g.GID)
 	if errors.Is(err, sql.ErrNoRows) {
-		var owner int64
-		if err := tx.QueryRowContext(ctx, `SELECT owner FROM groups WHERE app = $1 AND group_id = $2`, g.App, g.ID).Scan(&owner); err != nil {
+		var owner int64 // 0 when the group has just been destroyed: the ID was taken nevertheless
+		err := tx.QueryRowContext(ctx, `SELECT owner FROM groups WHERE app = $1 AND group_id = $2`, g.App, g.ID).Scan(&owner)
+		if err != nil && !errors.Is(err, sql.ErrNoRows) {
 			return fmt.Errorf("group: create: %w", err)
 		}
 		if owner != 0 && owner == caller {

@@ -10,7 +10,7 @@ import (
 )
 
 type groupRequest struct {
-	GroupId string //nolint:revive // the protocol's spelling
+	GroupId string
 }
 
 // noticeLimit is the largest group whose dismissal is kept as a notice for

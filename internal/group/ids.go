@@ -7,6 +7,10 @@ import (
 
 const communityMark = "@TGS#_"
 
+// systemMark begins the names that are the system's: the SDKs show what comes
+// from "@TIM#SYSTEM", or to it, as notices (protocol 03 §3.4).
+const systemMark = "@TIM#"
+
 // Bounds of IDs in bytes (protocol 03 §1.3).
 const (
 	maxGroupID = 48
@@ -29,7 +33,7 @@ func plausibleID(id string) bool {
 
 // checkCustomID reports whether an app may choose that ID for a group of kind:
 // communities start with "@TGS#_" and no other group does, or the SDKs would
-// address the wrong service (protocol 03 §1.3).
+// address the wrong service (protocol 03 §1.3); none is taken for the system.
 func checkCustomID(id string, kind Kind) error {
 	switch {
 	case !printable(id) || len(id) > maxGroupID || strings.TrimSpace(id) == "" || strings.Contains(id, topicMark):
@@ -38,7 +42,7 @@ func checkCustomID(id string, kind Kind) error {
 		if !strings.HasPrefix(id, communityMark) || len(id) == len(communityMark) {
 			return errBadID
 		}
-	case strings.HasPrefix(id, "@TGS"):
+	case strings.HasPrefix(id, "@TGS"), strings.HasPrefix(id, systemMark):
 		return errBadID
 	}
 	return nil

@@ -51,12 +51,12 @@ func (s *Service) importTopic(ctx context.Context, call *command.Call, req *topi
 }
 
 type importMembersRequest struct {
-	GroupId    string //nolint:revive // the protocol's spelling
+	GroupId    string
 	MemberList []importedMember
 }
 
 type importedMember struct {
-	Member_Account string //nolint:revive
+	Member_Account string
 	Role           string
 	JoinTime       int64 // unix s
 	UnreadMsgNum   int64

@@ -23,8 +23,8 @@ type responseFilter struct {
 	GroupBasePublicInfoFilter        []string
 	MemberInfoFilter                 []string
 	SelfInfoFilter                   []string
-	AppDefinedDataFilter_Group       []string //nolint:revive // the protocol's spelling
-	AppDefinedDataFilter_GroupMember []string //nolint:revive
+	AppDefinedDataFilter_Group       []string
+	AppDefinedDataFilter_GroupMember []string
 }
 
 // profile is a group with what stands beside its row.

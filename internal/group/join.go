@@ -11,7 +11,7 @@ import (
 )
 
 type applyRequest struct {
-	GroupId                 string //nolint:revive // the protocol's spelling
+	GroupId                 string
 	ApplyMsg                string
 	UserDefinedField        string
 	HugeGroupHistoryMsgFlag int
@@ -126,13 +126,13 @@ func (s *Service) admit(ctx context.Context, tx *sql.Tx, call *command.Call, g *
 }
 
 type addRequest struct {
-	GroupId    string //nolint:revive // the protocol's spelling
+	GroupId    string
 	MemberList []memberInput
 	Silence    int
 }
 
 type addResult struct {
-	Member_Account string //nolint:revive
+	Member_Account string
 	Result         int
 }
 

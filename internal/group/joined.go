@@ -14,7 +14,7 @@ import (
 )
 
 type joinedRequest struct {
-	Member_Account    string //nolint:revive // the protocol's spelling
+	Member_Account    string
 	Limit             int
 	Offset            int
 	SupportTopic      int
@@ -73,7 +73,7 @@ const (
 // communities or the other groups are meant, and SupportTopic which
 // communities (protocol 03 §4.1): a fixed number of queries whatever the number.
 func (s *Service) joined(ctx context.Context, call *command.Call, req *joinedRequest) (*joinedAnswer, error) {
-	uid, userID := call.UID, call.UserID
+	uid := call.UID
 	limit := maxJoinedPage
 	where := joinedGroups
 	if call.Kind == command.Admins {
@@ -81,7 +81,7 @@ func (s *Service) joined(ctx context.Context, call *command.Call, req *joinedReq
 		if err != nil {
 			return nil, errUnknownUser
 		}
-		uid, userID, limit = a.UID, a.UserID, maxRESTJoinedPage
+		uid, limit = a.UID, maxRESTJoinedPage
 		if where, err = restCategory(req); err != nil {
 			return nil, err
 		}
@@ -117,7 +117,7 @@ func (s *Service) joined(ctx context.Context, call *command.Call, req *joinedReq
 		return nil, err
 	}
 	for i := range list {
-		ans.GroupIdList = append(ans.GroupIdList, s.joinedItem(&profiles[i], &list[i].row, userID, req, call.Kind == command.Admins))
+		ans.GroupIdList = append(ans.GroupIdList, s.joinedItem(&profiles[i], &list[i].row, req, call.Kind == command.Admins))
 	}
 	return ans, nil
 }
@@ -139,7 +139,7 @@ func restCategory(req *joinedRequest) (string, error) {
 	return where, nil
 }
 
-func (s *Service) joinedItem(p *profile, m *row, userID string, req *joinedRequest, admin bool) json.RawMessage {
+func (s *Service) joinedItem(p *profile, m *row, req *joinedRequest, admin bool) json.RawMessage {
 	o := wire.OpenObject(make([]byte, 0, 640))
 	o.Str("GroupId", p.ID)
 	if admin && req.ResponseFilter == nil {

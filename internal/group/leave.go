@@ -63,8 +63,8 @@ func (s *Service) quit(ctx context.Context, call *command.Call, req *groupReques
 }
 
 type kickRequest struct {
-	GroupId             string   //nolint:revive // the protocol's spelling
-	MemberToDel_Account []string //nolint:revive
+	GroupId             string
+	MemberToDel_Account []string
 	Reason              string
 	Silence             int
 }
@@ -191,8 +191,8 @@ func mayOn(g *Info, role Role, a Action, target Role, self bool) error {
 }
 
 type ownerRequest struct {
-	GroupId          string //nolint:revive // the protocol's spelling
-	NewOwner_Account string //nolint:revive
+	GroupId          string
+	NewOwner_Account string
 }
 
 // transfer is change_group_owner: the old owner becomes an ordinary member

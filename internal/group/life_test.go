@@ -3,6 +3,7 @@ package group_test
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -44,6 +45,7 @@ func TestCreate(t *testing.T) {
 			`{"Type":"Public","Name":"x\u0000"}`:                                                                                           10004,
 			`{"Type":"Public","Name":"x","GroupId":"@TGS#mine"}`:                                                                           10015,
 			`{"Type":"Public","Name":"x","GroupId":"@TGS#_mine"}`:                                                                          10015,
+			`{"Type":"Public","Name":"x","GroupId":"@TIM#SYSTEM"}`:                                                                         10015,
 			`{"Type":"Public","Name":"x","GroupId":"grün"}`:                                                                                10015,
 			`{"Type":"Community","Name":"x","GroupId":"mine"}`:                                                                             10015,
 			`{"Type":"Community","Name":"x","GroupId":"@TGS#_a@TOPIC#_b"}`:                                                                 10015,
@@ -444,5 +446,30 @@ func TestConversations(t *testing.T) {
 				t.Errorf("no %s in %s", want, items[0].Session)
 			}
 		}
+	})
+}
+
+// Ensure that who asks for an ID in the moment when its group is destroyed is
+// told that it is taken, or gets it.
+func TestCreateAgainstDestroy(t *testing.T) {
+	engines(t, func(t *testing.T, w *world) {
+		people := w.users(t, "ann", "ben", "cid", "dan")
+		var done sync.WaitGroup
+		for _, who := range people {
+			done.Go(func() {
+				for range 100 {
+					switch made := who.Call(t, "group_open_http_svc.create_group", `{"Type":"Public","Name":"x","GroupId":"wanted"}`); made.Code {
+					case 0:
+						if gone := who.Call(t, "group_open_http_svc.destroy_group", `{"GroupId":"wanted"}`); gone.Code != 0 {
+							t.Errorf("destroy: %s", gone.Text)
+						}
+					case 10021, 10025:
+					default:
+						t.Errorf("create: %s", made.Text)
+					}
+				}
+			})
+		}
+		done.Wait()
 	})
 }

@@ -10,9 +10,9 @@ import (
 )
 
 type memberRequest struct {
-	GroupId              string //nolint:revive // the protocol's spelling
-	TopicId              string //nolint:revive
-	Member_Account       string //nolint:revive
+	GroupId              string
+	TopicId              string
+	Member_Account       string
 	Role                 *string
 	ShutUpTime           *int64
 	MuteTime             *int64

@@ -16,18 +16,18 @@ import (
 )
 
 type membersRequest struct {
-	GroupId                          string //nolint:revive // the protocol's spelling
+	GroupId                          string
 	Limit                            int
 	Offset                           int
 	Next                             string
 	MemberRoleFilter                 []string
 	MemberInfoFilter                 []string
-	AppDefinedDataFilter_GroupMember []string //nolint:revive
-	Member_List_Account              []string //nolint:revive
+	AppDefinedDataFilter_GroupMember []string
+	Member_List_Account              []string
 }
 
 type membersAnswer struct {
-	GroupId    string `json:",omitempty"` //nolint:revive
+	GroupId    string `json:",omitempty"`
 	MemberNum  int
 	MemberList []json.RawMessage
 	Next       *string `json:",omitempty"` // communities only (protocol 03 §7.1)

@@ -35,13 +35,13 @@ const (
 // noticeBody is the MsgBody of a system notice.
 type noticeBody struct {
 	ReportType         int
-	Operator_Account   string   //nolint:revive // the protocol's spelling
+	Operator_Account   string
 	RemarkInfo         string   `json:",omitempty"`
 	Authentication     string   `json:",omitempty"`
 	MsgKey             int64    `json:",omitempty"`
 	UserDefinedField   string   `json:",omitempty"`
 	MsgMemberExtraInfo *person  `json:",omitempty"`
-	TopicIdArray       []string `json:",omitempty"` //nolint:revive
+	TopicIdArray       []string `json:",omitempty"`
 	MsgFlag            string   `json:",omitempty"`
 	Reason             string   `json:",omitempty"`
 }
@@ -105,7 +105,7 @@ func (s *Service) keepNotices(ctx context.Context, tx *sql.Tx, g *Info, list []n
 
 // publishNotice hands a notice to its receivers' devices; everybody's is one
 // publication on the group's topic.
-func (s *Service) publishNotice(ctx context.Context, g *Info, n *notice, device fanout.Device) {
+func (s *Service) publishNotice(g *Info, n *notice, device fanout.Device) {
 	s.prepare(g, n)
 	e := &fanout.Event{Item: n.item}
 	if n.others {
@@ -169,7 +169,7 @@ func (s *Service) Sweep(ctx context.Context, before int64, limit int) error {
 
 type dropRequest struct {
 	DelMsgList []struct {
-		From_Account string //nolint:revive // the protocol's spelling
+		From_Account string
 		MsgSeq       int64
 		MsgRandom    int64
 	}

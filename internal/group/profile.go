@@ -10,7 +10,7 @@ import (
 )
 
 type modifyRequest struct {
-	GroupId string //nolint:revive // the protocol's spelling
+	GroupId string
 	profileTexts
 	ApplyJoinOption  *string
 	InviteJoinOption *string

@@ -15,14 +15,14 @@ import (
 func tipText(body string) string {
 	var tip struct {
 		OpType           int
-		Operator_Account string   //nolint:revive // the protocol's spelling
-		List_Account     []string //nolint:revive
+		Operator_Account string
+		List_Account     []string
 		MemberNum        int
 		GroupJoinType    int
 		MsgMemberInfo    []struct{ ShutupTime int64 }
 		MsgGroupNewInfo  struct {
 			GroupName     string
-			Owner_Account string //nolint:revive
+			Owner_Account string
 		}
 	}
 	if err := json.Unmarshal([]byte(body), &tip); err != nil {
@@ -82,7 +82,7 @@ func got(items []string) (o outcome) {
 		raw := e.GroupTips[0].MsgBody
 		var body struct {
 			ReportType       int
-			Operator_Account string //nolint:revive // the protocol's spelling
+			Operator_Account string
 			GroupCounterInfo []struct {
 				GroupCounterSeq int64
 				GroupCounter    []struct{ Value int64 }

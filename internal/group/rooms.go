@@ -40,6 +40,22 @@ func (s *Service) membersOf(ctx context.Context, g *Info, uids []int64) (map[int
 	return s.Rooms.Watching(ctx, g, uids)
 }
 
+// here refuses a caller who would change what a live room's watchers share and
+// is none of them: the room is open to all, but not to the banned. Its owner and
+// administrators, and those of the app, do so from outside, too. In other groups
+// the roles say who may.
+func (s *Service) here(ctx context.Context, call *command.Call, groupID string) error {
+	g, err := s.Groups.Group(ctx, call.App.SDKAppID, groupID)
+	if err != nil || g.Kind != LiveRoom || s.Rooms == nil || actorOf(call).admin {
+		return err
+	}
+	found, err := s.Rooms.Watching(ctx, g, []int64{call.UID})
+	if err == nil && found[call.UID] == nil {
+		err = errNotMember
+	}
+	return err
+}
+
 // watchers returns those of the accounts who watch a live room as lists show
 // members, in the order of the accounts.
 func (s *Service) watchers(ctx context.Context, g *Info, uids []int64) ([]row, error) {
@@ -60,7 +76,7 @@ func (s *Service) watchers(ctx context.Context, g *Info, uids []int64) ([]row, e
 // room, and nothing of that is stored.
 func (s *Service) tellRoom(ctx context.Context, call *command.Call, g *Info, out *outbox) {
 	for i := range out.notices {
-		s.publishNotice(ctx, g, &out.notices[i], actorOf(call).device)
+		s.publishNotice(g, &out.notices[i], actorOf(call).device)
 	}
 	if s.Rooms == nil {
 		return
@@ -125,9 +141,9 @@ func (s *Service) muteWatcher(ctx context.Context, call *command.Call, req *memb
 }
 
 type roomAdminsRequest struct {
-	GroupId       string   //nolint:revive // the protocol's spelling
-	CommandType   int      // 1 set, 2 clear
-	Admin_Account []string //nolint:revive
+	GroupId       string
+	CommandType   int // 1 set, 2 clear
+	Admin_Account []string
 }
 
 // maxRoomAdmins bounds the administrators of a live room, as the hosted
@@ -206,13 +222,13 @@ func setRoomRole(ctx context.Context, tx *sql.Tx, g *Info, accounts []*account.A
 }
 
 type roomAdmin struct {
-	Admin_Account string //nolint:revive // the protocol's spelling
+	Admin_Account string
 	NickName      string
 	Avatar        string
 }
 
 type roomAdminsAnswer struct {
-	Admin_List []roomAdmin //nolint:revive // the protocol's spelling
+	Admin_List []roomAdmin
 }
 
 // roomAdmins is get_admin_list.

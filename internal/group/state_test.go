@@ -106,6 +106,7 @@ func TestCounters(t *testing.T) {
 		update(ben, "Set", strings.Join(many, ",")).Want(t, 10063)
 		update(ben, "Set", strings.Join(many[:19], ",")).Want(t, 10063)
 		ann.Call(t, "group_open_http_svc.get_group_counter", fmt.Sprintf(`{"GroupId":%q,"GroupCounterKeys":["b","x"]}`, id)).Want(t, 0).Has(t, `"GroupCounter":[{"Key":"b","Value":1}]`)
+		w.Post(t, "group_open_http_svc.delete_group_counter", fmt.Sprintf(`{"GroupId":%q,"GroupCounterKeys":["b\u0000"]}`, id)).Want(t, 10004)
 		community := w.group(t, "Community", ann)
 		ann.Call(t, "million_group_open_http_svc.update_group_counter", fmt.Sprintf(`{"GroupId":%q,"Mode":"Set","GroupCounter":[{"Key":"a","Value":1}]}`, community)).Want(t, 10007)
 	})

@@ -28,8 +28,8 @@ const (
 // tipBody is the MsgBody of a tip.
 type tipBody struct {
 	OpType                     int
-	Operator_Account           string   //nolint:revive // the protocol's spelling
-	List_Account               []string `json:",omitempty"` //nolint:revive
+	Operator_Account           string
+	List_Account               []string `json:",omitempty"`
 	GroupJoinType              *int     `json:",omitempty"`
 	MemberNum                  *int     `json:",omitempty"`
 	MsgOperatorMemberExtraInfo person
@@ -43,7 +43,7 @@ type tipBody struct {
 // mutedUntil tells of a mute, in seconds from now; 0 is its end. In a kick
 // with a reason the SDK needs it too (protocol 03 trap 11).
 type mutedUntil struct {
-	User_Account string //nolint:revive
+	User_Account string
 	ShutupTime   int64
 }
 
@@ -54,8 +54,8 @@ type newInfo struct {
 	GroupName         *string    `json:",omitempty"`
 	GroupIntroduction *string    `json:",omitempty"`
 	GroupNotification *string    `json:",omitempty"`
-	GroupFaceUrl      *string    `json:",omitempty"` //nolint:revive
-	Owner_Account     string     `json:",omitempty"` //nolint:revive
+	GroupFaceUrl      *string    `json:",omitempty"`
+	Owner_Account     string     `json:",omitempty"`
 	ApplyJoinOption   string     `json:",omitempty"`
 	InviteJoinOption  string     `json:",omitempty"`
 	ShutupAll         *int       `json:",omitempty"`

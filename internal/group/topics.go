@@ -12,11 +12,11 @@ import (
 )
 
 type topicRequest struct {
-	GroupId         string //nolint:revive // the protocol's spelling, here and below
-	TopicId         string //nolint:revive
+	GroupId         string
+	TopicId         string
 	TopicIdList     []string
 	TopicName       *string
-	FaceUrl         *string //nolint:revive
+	FaceUrl         *string
 	CustomString    *string
 	Notification    *string
 	Introduction    *string
@@ -37,7 +37,7 @@ func (r *topicRequest) check() error {
 }
 
 type topicAnswer struct {
-	TopicId string //nolint:revive
+	TopicId string
 }
 
 // withTopics checks inside a transaction that g has topics and that the caller
@@ -116,7 +116,7 @@ func (r *topicRequest) topic(g *Info, act actor, created int64) (*Info, error) {
 }
 
 type destroyedTopic struct {
-	TopicId   string //nolint:revive
+	TopicId   string
 	ErrorCode int
 	ErrorInfo string
 }
@@ -207,7 +207,7 @@ func topicsOf(ctx context.Context, q store.Querier, gid int64) (map[string]*Info
 // newTopicInfo is MsgTopicNewInfo: what changed (protocol 03 §11.3).
 type newTopicInfo struct {
 	TopicName         *string `json:",omitempty"`
-	TopicFaceUrl      *string `json:",omitempty"` //nolint:revive
+	TopicFaceUrl      *string `json:",omitempty"`
 	TopicIntroduction *string `json:",omitempty"`
 	TopicNotification *string `json:",omitempty"`
 	CustomString      *string `json:",omitempty"`
@@ -254,10 +254,10 @@ func (s *Service) modifyTopic(ctx context.Context, call *command.Call, req *topi
 }
 
 type topicInfo struct {
-	GroupId       string //nolint:revive
-	TopicId       string //nolint:revive
+	GroupId       string
+	TopicId       string
 	TopicName     string
-	FaceUrl       string //nolint:revive
+	FaceUrl       string
 	CustomString  string
 	Notification  string
 	Introduction  string

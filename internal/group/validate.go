@@ -57,7 +57,7 @@ type profileTexts struct {
 	Name         *string
 	Introduction *string
 	Notification *string
-	FaceUrl      *string //nolint:revive // the protocol's spelling
+	FaceUrl      *string
 }
 
 func (p *profileTexts) check() error {

@@ -99,8 +99,8 @@ func (s *Service) adminRecall(ctx context.Context, call *command.Call, req *reca
 const maxSimple = 20
 
 type simpleAnswer struct {
-	GroupId    string //nolint:revive // the protocol's spelling
-	IsFinished int    // 0 = more was asked for than is given at once, 1 = complete
+	GroupId    string
+	IsFinished int // 0 = more was asked for than is given at once, 1 = complete
 	RspMsgList []json.RawMessage
 }
 

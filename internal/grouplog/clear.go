@@ -17,9 +17,9 @@ import (
 // see it when they ask the next time.
 
 type bySenderRequest struct {
-	GroupId        string //nolint:revive // the protocol's spelling
-	TopicId        string //nolint:revive
-	Sender_Account string //nolint:revive
+	GroupId        string
+	TopicId        string
+	Sender_Account string
 }
 
 // silentReach is how many of the newest messages are looked through.
@@ -62,9 +62,9 @@ func (s *Service) recallSilently(ctx context.Context, call *command.Call, req *b
 }
 
 type clearRequest struct {
-	GroupId string //nolint:revive // the protocol's spelling
-	TopicId string //nolint:revive
-	MsgSeq  int64  // the last one to go; 0 is all
+	GroupId string
+	TopicId string
+	MsgSeq  int64 // the last one to go; 0 is all
 }
 
 // clearStep is how many sequences one statement removes: nobody who writes
@@ -102,9 +102,9 @@ func (s *Service) clearForAll(ctx context.Context, call *command.Call, req *clea
 }
 
 type unreadRequest struct {
-	GroupId        string //nolint:revive // the protocol's spelling
-	TopicId        string //nolint:revive
-	Member_Account string //nolint:revive
+	GroupId        string
+	TopicId        string
+	Member_Account string
 	UnreadMsgNum   int64
 }
 

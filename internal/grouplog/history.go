@@ -11,8 +11,8 @@ import (
 
 // historyRequest is group_msg_get (protocol 03 §12.2).
 type historyRequest struct {
-	GroupId       string //nolint:revive // the protocol's spelling
-	TopicId       string //nolint:revive
+	GroupId       string
+	TopicId       string
 	ReqMsgNumber  int64
 	ReqMsgSeq     int64 // newest wanted; 0 = the latest
 	GetType       int
@@ -21,9 +21,9 @@ type historyRequest struct {
 }
 
 type historyAnswer struct {
-	GroupId         string //nolint:revive
-	IsFinished      int    // 1 = there may be more, 2 = this was the end
-	NextReqMsgSeq   int64  // 0 = the end
+	GroupId         string
+	IsFinished      int   // 1 = there may be more, 2 = this was the end
+	NextReqMsgSeq   int64 // 0 = the end
 	RspMsgList      []json.RawMessage
 	InvisibleMsgSeq []int64
 }

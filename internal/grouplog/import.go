@@ -18,14 +18,14 @@ import (
 
 // importRequest is import_group_msg (protocol 06 §5.6).
 type importRequest struct {
-	GroupId string //nolint:revive // the protocol's spelling
-	TopicId string //nolint:revive
+	GroupId string
+	TopicId string
 	MsgList []importedMessage
 }
 
 type importedMessage struct {
-	From_Account string //nolint:revive
-	SendTime     int64  // unix s
+	From_Account string
+	SendTime     int64 // unix s
 	Random       int64
 	MsgBody      json.RawMessage
 }

@@ -199,7 +199,7 @@ func (s *Service) mentionsOf(ctx context.Context, uid int64, views []group.View)
 		return nil, err
 	}
 	type at struct {
-		From_Account string //nolint:revive // the protocol's spelling
+		From_Account string
 		AtFlagList   []int
 		AtMsgSeq     int64
 	}

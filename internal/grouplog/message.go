@@ -269,7 +269,7 @@ func array(object []byte) []byte {
 // mention is one entry of GroupAtInfo.
 type mention struct {
 	GroupAtAllFlag  int
-	GroupAt_Account string `json:",omitempty"` //nolint:revive // the protocol's spelling
+	GroupAt_Account string `json:",omitempty"`
 }
 
 // parsePriority reads MsgPriority, a word or a number (protocol 03 §1.4).

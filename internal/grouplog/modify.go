@@ -14,8 +14,8 @@ import (
 
 // modifyRequest is openim.modify_group_msg (protocol 02 §10).
 type modifyRequest struct {
-	GroupId         string //nolint:revive // the protocol's spelling
-	TopicId         string //nolint:revive
+	GroupId         string
+	TopicId         string
 	MsgSeq          int64
 	MsgVersion      int             // the version that the caller changes
 	MsgBody         json.RawMessage // absent: only CloudCustomData changes

@@ -15,8 +15,8 @@ import (
 
 // pinRequest is pin_message and unpin_message (protocol 03 §10.1).
 type pinRequest struct {
-	GroupId string //nolint:revive // the protocol's spelling
-	TopicId string //nolint:revive
+	GroupId string
+	TopicId string
 	MsgSeq  int64
 }
 
@@ -147,13 +147,13 @@ func (s *Service) tellPin(ctx context.Context, p place, m *Message, call *comman
 }
 
 type pinnedRequest struct {
-	GroupId string //nolint:revive // the protocol's spelling
-	TopicId string //nolint:revive
+	GroupId string
+	TopicId string
 }
 
 type pinnedEntry struct {
 	MsgSeq         int64
-	Pinner_Account string //nolint:revive // the protocol's spelling
+	Pinner_Account string
 }
 
 type pinnedAnswer struct {

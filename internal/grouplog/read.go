@@ -14,8 +14,8 @@ import (
 
 // readRequest is msg_read_report (protocol 03 §12.8).
 type readRequest struct {
-	GroupId      string //nolint:revive // the protocol's spelling
-	TopicId      string //nolint:revive
+	GroupId      string
+	TopicId      string
 	MsgReadedSeq int64
 }
 

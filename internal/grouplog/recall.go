@@ -29,8 +29,8 @@ func seqsOf(list []seqEntry) []int64 {
 
 // recallRequest is group_msg_recall (protocol 03 §12.3).
 type recallRequest struct {
-	GroupId    string //nolint:revive // the protocol's spelling
-	TopicId    string //nolint:revive
+	GroupId    string
+	TopicId    string
 	MsgSeqList []seqEntry
 	Reason     string
 }
@@ -234,15 +234,15 @@ func (s *Service) tellRecall(p place, m *Message, device fanout.Device) {
 
 // notifyRequest is one group of batch_get_group_notify (protocol 03 §12.10).
 type notifyRequest struct {
-	GroupId   string //nolint:revive // the protocol's spelling
-	BeginTime int64  // µs
-	EndTime   int64  // µs
+	GroupId   string
+	BeginTime int64 // µs
+	EndTime   int64 // µs
 	Limit     int
 }
 
 type notifyAnswer struct {
-	GroupId       string //nolint:revive
-	NextMsgTime   int64  // µs; 0 = done
+	GroupId       string
+	NextMsgTime   int64 // µs; 0 = done
 	NotifyMsgList []json.RawMessage
 }
 

@@ -18,10 +18,10 @@ import (
 
 // receiptRequest names messages (protocol 02 §11.2, §11.3).
 type receiptRequest struct {
-	GroupId      string //nolint:revive // the protocol's spelling
-	TopicId      string //nolint:revive
+	GroupId      string
+	TopicId      string
 	MsgSeqList   []seqEntry
-	From_Account string //nolint:revive // of an administrator: the member who has read
+	From_Account string // of an administrator: the member who has read
 }
 
 type receiptResult struct {
@@ -201,8 +201,8 @@ func (s *Service) receipts(ctx context.Context, call *command.Call, req *receipt
 
 // receiptDetailRequest is get_group_msg_receipt_detail (protocol 02 §11.3).
 type receiptDetailRequest struct {
-	GroupId string //nolint:revive // the protocol's spelling
-	TopicId string //nolint:revive
+	GroupId string
+	TopicId string
 	MsgSeq  int64
 	Flag    int             // 0 who has read, 1 who has not
 	Filter  int             // lite's name of it
@@ -212,12 +212,12 @@ type receiptDetailRequest struct {
 }
 
 type readAccount struct {
-	Read_Account string //nolint:revive // the protocol's spelling
-	Read_Time    int64  //nolint:revive
+	Read_Account string
+	Read_Time    int64
 }
 
 type unreadAccount struct {
-	Unread_Account string //nolint:revive // the protocol's spelling
+	Unread_Account string
 }
 
 type receiptDetailAnswer struct {
@@ -287,11 +287,11 @@ func (s *Service) receiptMembers(ctx context.Context, call *command.Call, req *r
 
 // receiptsOfRequest is get_group_msg_receipts_by_users (protocol 02 §11.3).
 type receiptsOfRequest struct {
-	GroupId           string //nolint:revive // the protocol's spelling
-	TopicId           string //nolint:revive
+	GroupId           string
+	TopicId           string
 	MemberReadMsgList []struct {
 		MsgSeq             int64
-		MemberList_Account []string //nolint:revive
+		MemberList_Account []string
 	}
 }
 

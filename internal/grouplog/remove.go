@@ -13,9 +13,9 @@ import (
 
 // removeRequest is delete_group_ramble_msg_by_seq (protocol 03 §12.4).
 type removeRequest struct {
-	GroupId         string            //nolint:revive // the protocol's spelling
-	TopicId         string            //nolint:revive
-	Deleter_Account string            //nolint:revive
+	GroupId         string
+	TopicId         string
+	Deleter_Account string
 	Seqs            []json.RawMessage // decimal strings, or numbers
 }
 

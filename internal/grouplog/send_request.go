@@ -13,9 +13,9 @@ import (
 
 // sendRequest is send_group_msg (protocol 03 §12.1).
 type sendRequest struct {
-	From_Account            string //nolint:revive // the protocol's spelling, here and below
-	GroupId                 string //nolint:revive
-	TopicId                 string //nolint:revive
+	From_Account            string
+	GroupId                 string
+	TopicId                 string
 	Random                  int64
 	ClientSeq               int64
 	MsgClientTime           int64
@@ -26,7 +26,7 @@ type sendRequest struct {
 	OnlineOnlyFlag          int
 	SendMsgControl          []string
 	GroupAtInfo             []mention
-	To_Account              []string //nolint:revive
+	To_Account              []string
 	NeedReadReceipt         int
 	SupportMessageExtension int
 }

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"imserver/internal/account"
 	"imserver/internal/annotation"
@@ -64,8 +63,6 @@ type Options struct {
 	Now         func() time.Time
 	Log         *slog.Logger
 	Metrics     prometheus.Registerer
-	// Writers is how many commits may be under way at once: 1 on SQLite.
-	Writers int
 }
 
 // Service does the commands about group messages. It is the groups' Log and
@@ -91,24 +88,14 @@ const (
 func NewService(ctx context.Context, o Options) (*Service, error) {
 	w := &writer{db: o.DB, now: o.Now}
 	if o.DB.Dialect == store.SQLite {
-		o.Writers = 1
 		if err := w.prepare(ctx); err != nil {
 			return nil, err
 		}
-	} else if o.Writers == 0 {
-		o.Writers = 2
 	}
-	f, kind := promauto.With(o.Metrics), prometheus.Labels{"kind": "group"}
-	s := &Service{Options: o, pushed: store.NewRecent[identity](pushedCount, pushedTTL), appended: f.NewCounter(prometheus.CounterOpts{Namespace: "imserver", Name: "messages_appended_total",
-		Help: "Messages stored.", ConstLabels: kind})}
+	metrics := store.NewLogMetrics(o.Metrics, "group")
+	s := &Service{Options: o, appended: metrics.Appended, pushed: store.NewRecent[identity](pushedCount, pushedTTL)}
 	s.missed = store.NewEach(o.DB, 1, missedQuery, scanAt)
-	s.log = store.NewBatcher(store.BatchOptions{
-		Writers: o.Writers,
-		Sizes: f.NewHistogram(prometheus.HistogramOpts{Namespace: "imserver", Name: "append_batch_size",
-			Help: "Messages per commit.", Buckets: prometheus.ExponentialBuckets(1, 2, 10), ConstLabels: kind}),
-		Seconds: f.NewHistogram(prometheus.HistogramOpts{Namespace: "imserver", Name: "append_seconds",
-			Help: "Time of one commit of messages.", Buckets: prometheus.ExponentialBuckets(0.0002, 2, 14), ConstLabels: kind}),
-	}, w.append)
+	s.log = store.NewBatcher(store.BatchOptions{Writers: o.DB.Writers(), Sizes: metrics.Sizes, Seconds: metrics.Seconds}, w.append)
 	return s, nil
 }
 

@@ -185,7 +185,7 @@ func (n *nodes) checkOrder(t *testing.T, rt *rapid.T, id string, stored map[int6
 		}
 		var tip struct {
 			OpType          int
-			List_Account    []string //nolint:revive // the protocol's spelling
+			List_Account    []string
 			MsgMemberInfo   []struct{ ShutupTime int64 }
 			MsgGroupNewInfo struct{ ShutupAll *int }
 		}

@@ -144,11 +144,11 @@ type page struct {
 
 type item struct {
 	MsgSeq         int64
-	From_Account   string //nolint:revive // the protocol's spelling
+	From_Account   string
 	IsPlaceMsg     int
 	Event          int
 	MsgVersion     int
-	ToTopicId      string //nolint:revive
+	ToTopicId      string
 	MsgBody        json.RawMessage
 	SendMsgControl struct{ NoUnread int }
 }

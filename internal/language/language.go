@@ -77,7 +77,7 @@ type translateRequest struct {
 type translateAnswer struct {
 	CmdErrorCode status
 	TargetText   []string
-	RequestId    string //nolint:revive // the protocol's spelling
+	RequestId    string
 }
 
 // translate is im_open_translate.ws_batch_trans_text (protocol 02 §18).
@@ -105,7 +105,7 @@ func (s *Service) translate(ctx context.Context, call *command.Call, req *transl
 }
 
 type recognizeRequest struct {
-	BytesUrl            string //nolint:revive // the protocol's spelling
+	BytesUrl            string
 	BytesVoiceFormat    string
 	BytesEngServiceType string
 }

@@ -13,8 +13,8 @@ import (
 )
 
 type banRequest struct {
-	GroupId         string   //nolint:revive // the protocol's spelling
-	Members_Account []string //nolint:revive
+	GroupId         string
+	Members_Account []string
 	Duration        int64
 	Description     string
 	Limit, Offset   int
@@ -135,7 +135,7 @@ func (s *Service) by(ctx context.Context, call *command.Call) person {
 }
 
 type bannedItem struct {
-	Member_Account string //nolint:revive // the protocol's spelling
+	Member_Account string
 	BannedUntil    int64
 }
 

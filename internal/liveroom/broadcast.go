@@ -73,7 +73,7 @@ func (r *room) castTo() []byte {
 }
 
 type broadcastRequest struct {
-	From_Account    string //nolint:revive // the protocol's spelling
+	From_Account    string
 	Random          *int64
 	MsgBody         json.RawMessage
 	CloudCustomData string

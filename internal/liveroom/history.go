@@ -12,7 +12,7 @@ import (
 )
 
 type earlierRequest struct {
-	GroupId        string //nolint:revive // the protocol's spelling
+	GroupId        string
 	LongPollingKey string
 	PullPreSeq     int64
 }

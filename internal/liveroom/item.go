@@ -93,9 +93,9 @@ type messageFields struct {
 
 // person is who is spoken of in tips (protocol 03 §3.3).
 type person struct {
-	UserId   string //nolint:revive // the protocol's spelling
+	UserId   string
 	NickName string
-	ImageUrl string //nolint:revive
+	ImageUrl string
 }
 
 func personOf(a *account.Account) person { return person{a.UserID, a.Nick, a.Avatar} }

@@ -110,7 +110,7 @@ func (r *room) record(w *seat) record {
 }
 
 type joinRequest struct {
-	GroupId                 string //nolint:revive // the protocol's spelling
+	GroupId                 string
 	HugeGroupHistoryMsgFlag int
 }
 
@@ -189,7 +189,7 @@ const (
 
 type noticeBody struct {
 	ReportType       int
-	Operator_Account string //nolint:revive // the protocol's spelling
+	Operator_Account string
 	BanDuration      int64  `json:",omitempty"`
 	BanDescription   string `json:",omitempty"`
 }

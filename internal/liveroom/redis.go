@@ -340,7 +340,11 @@ func (l *Redis) Recalled(ctx context.Context, room, seq int64) error {
 // may still be polling for the last one.
 func (l *Redis) Forget(ctx context.Context, room int64) error {
 	return l.do(ctx, func(ctx context.Context) error {
-		return l.client.Del(ctx, l.key(room, "newest"), l.key(room, "alive"), l.key(room, "came"), l.key(room, "marks")).Err()
+		pipe := l.client.Pipeline()
+		pipe.Del(ctx, l.key(room, "newest"), l.key(room, "alive"), l.key(room, "came"), l.key(room, "marks"))
+		pipe.Expire(ctx, l.key(room, "head"), recordTTL)
+		_, err := pipe.Exec(ctx)
+		return err
 	})
 }
 

@@ -126,7 +126,7 @@ func (l *Redis) Present(ctx context.Context, room int64, uids []int64) (map[int6
 			came[i] = pipe.ZScore(ctx, l.key(room, "came"), id)
 			marks[i] = pipe.HGet(ctx, l.key(room, "marks"), id)
 		}
-		if _, err := pipe.Exec(ctx); err != nil && err != redis.Nil { //nolint:errorlint // Exec returns it as it is
+		if _, err := pipe.Exec(ctx); err != nil && err != redis.Nil { // Exec returns it as it is
 			return err
 		}
 		for i, uid := range uids {

@@ -202,7 +202,7 @@ func (s *Service) forgotten(call *command.Call, g *group.Info, role group.Role, 
 // recallEvent tells of a recall: to connections as in any group (protocol 03
 // §12.3), to those who poll in the form of their answers (§13.3).
 func (s *Service) recallEvent(g *group.Info, e *Event, by, reason string) *Event {
-	revoker, _ := json.Marshal(struct{ Revoker_Account, Reason string }{by, reason}) //nolint:revive // the protocol's spelling
+	revoker, _ := json.Marshal(struct{ Revoker_Account, Reason string }{by, reason})
 	name := wire.OpenObject(nil)
 	name.ID("TinyId", e.Sender)
 	name.Int("MsgClientTime", e.ClientTime)

@@ -36,8 +36,8 @@ type tips struct {
 
 type tipBody struct {
 	OpType                     int
-	Operator_Account           string   //nolint:revive // the protocol's spelling
-	List_Account               []string //nolint:revive
+	Operator_Account           string
+	List_Account               []string
 	GroupJoinType              int
 	MemberNum                  int
 	OnlineMemberInfo           onlineInfo
@@ -141,7 +141,12 @@ func (s *Service) Tell(_ context.Context, g *group.Info, event int, body []byte)
 // Closed implements [group.Rooms]: the group is destroyed, and body the notice
 // that says so.
 func (s *Service) Closed(ctx context.Context, g *group.Info, body []byte) {
-	s.publish(&Event{Room: g.GID, Kind: eventNotice, Body: systemBody(g, s.Now(), body), Last: true}, s.boundsOf(g.GID), nil)
+	told := make(chan struct{})
+	s.publish(&Event{Room: g.GID, Kind: eventNotice, Body: systemBody(g, s.Now(), body), Last: true}, s.boundsOf(g.GID), func(error) { close(told) })
+	select { // it would make the ledger remember the room anew
+	case <-told:
+	case <-ctx.Done():
+	}
 	if err := s.Ledger.Forget(ctx, g.GID); err != nil {
 		s.Log.Warn("a destroyed live room is still in the ledger", "room", g.GID, "err", err)
 	}

@@ -11,13 +11,13 @@ import (
 )
 
 type membersRequest struct {
-	GroupId   string //nolint:revive // the protocol's spelling
+	GroupId   string
 	Timestamp int64
 	Mark      *int64
 }
 
 type memberItem struct {
-	Member_Account string //nolint:revive
+	Member_Account string
 	NickName       string
 	Avatar         string
 	Remark         string
@@ -95,13 +95,13 @@ func decodeMarks(text string) []int64 {
 }
 
 type markItem struct {
-	Member_Account string //nolint:revive // the protocol's spelling
+	Member_Account string
 	Marks          []int64
 }
 
 type markRequest struct {
-	GroupId     string //nolint:revive
-	CommandType int    // 1 set, 2 clear
+	GroupId     string
+	CommandType int // 1 set, 2 clear
 	MemberList  []markItem
 }
 
@@ -183,12 +183,12 @@ func changeMarks(have, change []int64, set bool) []int64 {
 }
 
 type checkRequest struct {
-	GroupId        string   //nolint:revive // the protocol's spelling
-	Member_Account []string //nolint:revive
+	GroupId        string
+	Member_Account []string
 }
 
 type checkAnswer struct {
-	Member_Account []string //nolint:revive // the protocol's spelling
+	Member_Account []string
 }
 
 // checkMembers is check_members: which of the accounts are in the room.

@@ -13,8 +13,8 @@ import (
 )
 
 type adminReadRequest struct {
-	Report_Account string //nolint:revive // the protocol's spelling
-	Peer_Account   string //nolint:revive
+	Report_Account string
+	Peer_Account   string
 	MsgReadTime    int64
 }
 
@@ -35,12 +35,12 @@ func (s *Service) adminRead(ctx context.Context, call *command.Call, req *adminR
 }
 
 type adminUnreadRequest struct {
-	To_Account   string   //nolint:revive
-	Peer_Account []string //nolint:revive
+	To_Account   string
+	Peer_Account []string
 }
 
 type peerUnread struct {
-	Peer_Account    string //nolint:revive
+	Peer_Account    string
 	C2CUnreadMsgNum int
 }
 
@@ -94,10 +94,10 @@ func (s *Service) adminUnread(ctx context.Context, call *command.Call, req *admi
 }
 
 type adminHistoryRequest struct {
-	Operator_Account string //nolint:revive
-	Peer_Account     string //nolint:revive
-	From_Account     string //nolint:revive // the older spelling of Operator_Account
-	To_Account       string //nolint:revive // and of Peer_Account
+	Operator_Account string
+	Peer_Account     string
+	From_Account     string // the older spelling of Operator_Account
+	To_Account       string // and of Peer_Account
 	MaxCnt           int
 	MinTime          int64
 	MaxTime          int64

@@ -112,11 +112,11 @@ func asREST(err error, unknownAccount int) error {
 
 type batchRequest struct {
 	sendRequest
-	To_Account []string //nolint:revive // replaces the single receiver
+	To_Account []string // replaces the single receiver
 }
 
 type batchFailure struct {
-	To_Account string //nolint:revive
+	To_Account string
 	ErrorCode  int
 }
 

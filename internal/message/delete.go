@@ -15,10 +15,10 @@ import (
 const maxDeleted = 30
 
 type deleteRequest struct {
-	From_Account     string //nolint:revive // the protocol's spelling
-	To_Account       string //nolint:revive
-	Operator_Account string //nolint:revive // REST
-	Peer_Account     string //nolint:revive // REST
+	From_Account     string
+	To_Account       string
+	Operator_Account string // REST
+	Peer_Account     string // REST
 	MsgKeyList       []string
 }
 
@@ -101,11 +101,11 @@ func (s *Service) hide(ctx context.Context, uid, peer int64, keys []string, badK
 }
 
 type clearRequest struct {
-	From_Account string //nolint:revive
-	Type         int    // 1 one-to-one, 2 group
-	To_Account   string //nolint:revive
-	ToGroupId    string //nolint:revive // also spelt ToGroupid
-	GroupId      string //nolint:revive // or so (protocol 02 trap 18)
+	From_Account string
+	Type         int // 1 one-to-one, 2 group
+	To_Account   string
+	ToGroupId    string // also spelt ToGroupid
+	GroupId      string // or so (protocol 02 trap 18)
 }
 
 // clearGroup is the Type of a group, whose clearing is the group log's.

@@ -208,21 +208,29 @@ func CompleteRelayList(raw json.RawMessage) (json.RawMessage, error) {
 			}
 		}
 		if body, ok := entry["MsgBody"]; ok {
-			var inner []element
-			if json.Unmarshal(body, &inner) != nil {
-				continue // a tip or something newer: passed on as it is
-			}
-			for i := range inner {
-				if inner[i].MsgType == "TIMImageElem" {
-					if clean, err := cleanImage(inner[i].MsgContent); err == nil {
-						inner[i].MsgContent = clean
-					}
-				}
-			}
-			if out, err := json.Marshal(inner); err == nil {
-				entry["MsgBody"] = out
-			}
+			entry["MsgBody"] = cleanImages(body)
 		}
 	}
 	return json.Marshal(list)
+}
+
+// cleanImages cleans the images of a body inside a merged message. What is not
+// a list of elements, a tip or something newer, is passed on as it is.
+func cleanImages(body json.RawMessage) json.RawMessage {
+	var elements []element
+	if json.Unmarshal(body, &elements) != nil {
+		return body
+	}
+	for i, e := range elements {
+		if e.MsgType != "TIMImageElem" {
+			continue
+		}
+		if clean, err := cleanImage(e.MsgContent); err == nil {
+			elements[i].MsgContent = clean
+		}
+	}
+	if out, err := json.Marshal(elements); err == nil {
+		return out
+	}
+	return body
 }

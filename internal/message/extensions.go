@@ -12,8 +12,8 @@ import (
 // annotated names a message in requests for its annotations: the accounts are
 // the message's, whoever asks (protocol 02 §15).
 type annotated struct {
-	From_Account string //nolint:revive // the protocol's spelling
-	To_Account   string //nolint:revive
+	From_Account string
+	To_Account   string
 	MsgKey       string
 }
 

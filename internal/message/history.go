@@ -10,7 +10,7 @@ import (
 
 // historyRequest is openim.getroammsg (protocol 02 §7).
 type historyRequest struct {
-	Peer_Account string //nolint:revive // the protocol's spelling
+	Peer_Account string
 	MaxCnt       int
 	LastMsgTime  int64
 	MsgKey       string

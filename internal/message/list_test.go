@@ -92,6 +92,16 @@ func TestPinsAndMarks(t *testing.T) {
 		_, answer = w.admin(t, "recentcontact.get_list", object{"From_Account": "ann", "TimeStamp": 0, "StartIndex": 0, "TopTimeStamp": 0, "TopStartIndex": 0, "AssistFlags": 7})
 		equal(t, answer["SessionItem"].([]any)[0].(object)["TopFlag"], 1.0, "list of an administrator")
 
+		for _, twice := range [][]object{{c2c("ben"), c2c("ben")}, {grp("@TGS#1"), grp("@TGS#1")}} {
+			ann.must(t, "recentcontact.top", object{"OperationType": 1, "RecentContactItem": twice})
+			ann.must(t, "recentcontact.top", object{"OperationType": 2, "RecentContactItem": twice[1:]})
+		}
+		ann.must(t, "recentcontact.top", object{"OperationType": 1, "RecentContactItem": []object{c2c("ben")}})
+		ann.must(t, "recentcontact.mark_contact", object{"MarkItem": []object{
+			{"OptType": 1, "ContactItem": c2c("ben"), "SetMark": []int{7}}, {"OptType": 3, "ContactItem": c2c("ben"), "ClearMark": []int{7}, "CustomMark": "last"}}})
+		items, _ = ann2.list(t)
+		equal(t, []any{items["ben"]["CustomMark"], items["ben"]["StandardMark"]}, []any{"last", strings.Repeat("0", 63) + "1"}, "marked twice in one request")
+
 		for i := range 49 {
 			code, _ := ann.do(t, "recentcontact.top", object{"OperationType": 1, "RecentContactItem": []object{grp(fmt.Sprint("g", i))}})
 			wantCode(t, code, 0, "pin")

@@ -11,8 +11,8 @@ import (
 )
 
 type modifyRequest struct {
-	From_Account    string //nolint:revive // the protocol's spelling
-	To_Account      string //nolint:revive
+	From_Account    string
+	To_Account      string
 	MsgSeq          int64
 	MsgRandom       int64
 	MsgTime         int64

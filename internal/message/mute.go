@@ -23,12 +23,12 @@ const (
 const maxMuted = 30
 
 type muteRequest struct {
-	Peer_Account       []string //nolint:revive // the protocol's spelling
-	Mute_Notifications int      //nolint:revive
+	Peer_Account       []string
+	Mute_Notifications int
 }
 
 type muteFailure struct {
-	Peer_Account string //nolint:revive
+	Peer_Account string
 	ErrorCode    int
 }
 
@@ -152,11 +152,11 @@ func muteItem(peer *account.Account, opt int, seq int64) []byte {
 }
 
 type mutedRequest struct {
-	Peer_Account []string //nolint:revive
+	Peer_Account []string
 }
 
 type mutedPeer struct {
-	Peer_Account      string //nolint:revive
+	Peer_Account      string
 	MuteNotifications int
 }
 

@@ -38,6 +38,31 @@ func TestRepeatsAreFoundByTheirNumbers(t *testing.T) {
 	}
 }
 
+// Ensure that a read report finds the newest message by the pair's key and not
+// by walking a table, whatever statistics say.
+func TestReportsReadOneRow(t *testing.T) {
+	db := storetest.Postgres(t)
+	conn, err := db.Append.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Release()
+	if _, err := conn.Exec(t.Context(), `PREPARE report AS `+readingQuery(1)); err != nil {
+		t.Fatal(err)
+	}
+	rows, err := conn.Query(t.Context(), `EXPLAIN EXECUTE report (1, 2, 3, 2, 3, 4)`, pgx.QueryExecModeSimpleProtocol)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text := strings.Join(plan, "\n"); strings.Contains(text, "Seq Scan") || strings.Contains(text, "Sort") {
+		t.Errorf("the plan is\n%s", text)
+	}
+}
+
 // Ensure that a batch takes no places in a pair that another node makes between
 // its two statements.
 func TestPlacesOfOthers(t *testing.T) {

@@ -2,6 +2,7 @@ package message
 
 import (
 	"context"
+	"slices"
 
 	"imserver/internal/annotation"
 	"imserver/internal/command"
@@ -14,32 +15,31 @@ type reactRequest struct {
 	Reaction string
 }
 
-// react is openim_msg_ext_http_svc.reaction_add (protocol 02 §16).
+// react is openim_msg_ext_http_svc.reaction_add, unreact reaction_del (protocol
+// 02 §16).
 func (s *Service) react(ctx context.Context, call *command.Call, req *reactRequest) (command.Empty, error) {
-	t, err := s.target(ctx, call, req.annotated)
-	if err != nil {
-		return command.Empty{}, err
-	}
-	sum, err := s.Annotations.React(ctx, t.ref(), req.Reaction, call.UID)
-	if err != nil {
-		return command.Empty{}, err
-	}
-	s.tellReaction(call, t, sum, true)
-	return command.Empty{}, nil
+	return command.Empty{}, s.changeReaction(ctx, call, req, true)
 }
 
-// unreact is openim_msg_ext_http_svc.reaction_del.
 func (s *Service) unreact(ctx context.Context, call *command.Call, req *reactRequest) (command.Empty, error) {
+	return command.Empty{}, s.changeReaction(ctx, call, req, false)
+}
+
+func (s *Service) changeReaction(ctx context.Context, call *command.Call, req *reactRequest, add bool) error {
 	t, err := s.target(ctx, call, req.annotated)
 	if err != nil {
-		return command.Empty{}, err
+		return err
 	}
-	sum, err := s.Annotations.Unreact(ctx, t.ref(), req.Reaction, call.UID)
+	change := s.Annotations.Unreact
+	if add {
+		change = s.Annotations.React
+	}
+	sum, err := change(ctx, t.ref(), req.Reaction, call.UID)
 	if err != nil {
-		return command.Empty{}, err
+		return err
 	}
-	s.tellReaction(call, t, sum, false)
-	return command.Empty{}, nil
+	s.tellReaction(call, t, sum, add)
+	return nil
 }
 
 // tellReaction pushes the reaction's new state to both sides, the acting
@@ -53,11 +53,7 @@ func (s *Service) tellReaction(call *command.Call, t *target, sum annotation.Sum
 		if uid == t.To && (t.From == t.To || t.Flags&flagDiscarded != 0) {
 			continue
 		}
-		mine := false
-		for _, u := range sum.UIDs {
-			mine = mine || u == uid
-		}
-		s.tell(uid, annotation.ReactionEvent(info, sum, users, mine), fanout.Device{})
+		s.tell(uid, annotation.ReactionEvent(info, sum, users, slices.Contains(sum.UIDs, uid)), fanout.Device{})
 	}
 }
 
@@ -91,16 +87,9 @@ type reactionsRequest struct {
 	Count      int
 }
 
-type reactionItem struct {
-	Reaction         string
-	Count            int
-	Reaction_Account []string //nolint:revive // the protocol's spelling
-	ReactedByMe      int
-}
-
 type reactionResult struct {
 	MsgKey       string
-	ReactionList []reactionItem
+	ReactionList []annotation.State
 }
 
 type reactionsAnswer struct {
@@ -123,14 +112,10 @@ func (s *Service) reactions(ctx context.Context, call *command.Call, req *reacti
 	}
 	ans := &reactionsAnswer{Results: make([]reactionResult, 0, len(req.MsgKeyList))}
 	for _, key := range req.MsgKeyList {
-		r := reactionResult{MsgKey: key, ReactionList: []reactionItem{}}
+		r := reactionResult{MsgKey: key, ReactionList: []annotation.State{}}
 		if t := found[key]; t != nil {
 			for _, sum := range stats[t.ref()] {
-				item := reactionItem{Reaction: sum.Reaction, Count: sum.Count, Reaction_Account: t.names(sum.UIDs)}
-				if sum.Mine {
-					item.ReactedByMe = 1
-				}
-				r.ReactionList = append(r.ReactionList, item)
+				r.ReactionList = append(r.ReactionList, sum.State(t.names(sum.UIDs)))
 			}
 		}
 		ans.Results = append(ans.Results, r)
@@ -145,14 +130,9 @@ type reactorsRequest struct {
 	Count    int
 }
 
-type reactorsAnswer struct {
-	Reaction_Account []string //nolint:revive // the protocol's spelling
-	NextSeq          int64
-}
-
 // reactors is openim_msg_ext_http_svc.reaction_iterate: all users at once, as
 // there are two at most and v3 asks for no second page (protocol 02 §16).
-func (s *Service) reactors(ctx context.Context, call *command.Call, req *reactorsRequest) (*reactorsAnswer, error) {
+func (s *Service) reactors(ctx context.Context, call *command.Call, req *reactorsRequest) (*annotation.ReactorsAnswer, error) {
 	t, err := s.target(ctx, call, req.annotated)
 	if err != nil {
 		return nil, err
@@ -161,5 +141,5 @@ func (s *Service) reactors(ctx context.Context, call *command.Call, req *reactor
 	if err != nil {
 		return nil, err
 	}
-	return &reactorsAnswer{Reaction_Account: t.names(uids)}, nil
+	return &annotation.ReactorsAnswer{Reaction_Account: t.names(uids)}, nil
 }

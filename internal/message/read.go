@@ -15,7 +15,7 @@ import (
 type readRequest struct {
 	C2CMsgReaded struct {
 		C2CMsgReadedItem []struct {
-			To_Account    string //nolint:revive // the protocol's spelling
+			To_Account    string
 			LastedMsgTime int64
 		}
 	}
@@ -53,34 +53,17 @@ func (s *Service) markRead(ctx context.Context, call *command.Call, req *readReq
 // and tells the peer and me's other devices when that is news. Reading never
 // goes backwards.
 func (s *Service) ReadUpTo(ctx context.Context, me, peer *account.Account, unix int64, device fanout.Device) error {
-	lo, hi := pair(me.UID, peer.UID)
-	var seq int64
-	moved := false
-	err := s.DB.Tx(ctx, func(tx *sql.Tx) error {
-		moved = false
-		// The newest message's place and not the pair's: see lastOfPair.
-		err := tx.QueryRowContext(ctx, `SELECT seq FROM c2c_messages WHERE lo = $1 AND hi = $2 AND seq <= $3 ORDER BY seq DESC LIMIT 1`, lo, hi, until(unix)).Scan(&seq)
-		if err == sql.ErrNoRows {
-			return nil // nothing was said until then
-		}
-		if err != nil {
-			return err
-		}
-		res, err := tx.ExecContext(ctx, `UPDATE c2c_members SET read_seq = $3, read_at = $4 WHERE uid = $1 AND peer = $2 AND read_seq < $3`,
-			me.UID, peer.UID, seq, s.Now().Unix())
-		if err != nil {
-			return err
-		}
-		n, _ := res.RowsAffected()
-		moved = n > 0
-		return nil
-	})
-	if err != nil {
+	r := &reading{uid: me.UID, peer: peer.UID, upTo: until(unix)}
+	telling := s.tellings.enter(r)
+	defer s.tellings.leave(r, telling)
+	if err := s.record(ctx, r); err != nil {
 		return fmt.Errorf("message: read: %w", err)
 	}
-	if moved {
-		s.tell(peer.UID, readReceiptItem(me, secondOf(seq)), fanout.Device{})
-		s.tell(me.UID, readSyncItem(peer, secondOf(seq)), device)
+	if r.moved {
+		telling.tell(r.seq, func() {
+			s.tell(peer.UID, readReceiptItem(me, secondOf(r.seq)), fanout.Device{})
+			s.tell(me.UID, readSyncItem(peer, secondOf(r.seq)), device)
+		})
 	}
 	return nil
 }
@@ -118,7 +101,7 @@ func array(object []byte) []byte {
 }
 
 type peerReadRequest struct {
-	To_Account []string //nolint:revive // the protocol's spelling
+	To_Account []string
 }
 
 type peerReadAnswer struct {

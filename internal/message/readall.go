@@ -26,13 +26,13 @@ type Groups interface {
 
 // GroupRead is how far a group was read.
 type GroupRead struct {
-	GroupId string //nolint:revive // the protocol's spelling
+	GroupId string
 	MsgSeq  int64
 }
 
 // GroupReadResult is what became of a GroupRead; MsgSeq is the position then.
 type GroupReadResult struct {
-	GroupId string //nolint:revive
+	GroupId string
 	MsgSeq  int64
 	RetCode int
 }

@@ -17,11 +17,11 @@ import (
 const maxReceipts = 100
 
 type receiptRequest struct {
-	Operator_Account string //nolint:revive // the protocol's spelling; REST
-	Peer_Account     string //nolint:revive
+	Operator_Account string // REST
+	Peer_Account     string
 	C2CMsgInfo       []struct {
-		From_Account string //nolint:revive
-		To_Account   string //nolint:revive
+		From_Account string
+		To_Account   string
 		MsgSeq       int64
 		MsgRandom    int64
 		MsgTime      int64

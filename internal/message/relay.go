@@ -20,7 +20,7 @@ type saveRelayRequest struct {
 }
 
 type saveRelayAnswer struct {
-	JsonMsgKey string //nolint:revive // the protocol's spelling
+	JsonMsgKey string
 	PbMsgKey   string
 }
 
@@ -52,7 +52,7 @@ func (s *Service) relayEnd(call *command.Call) int64 {
 }
 
 type getRelayRequest struct {
-	JsonMsgKey string //nolint:revive
+	JsonMsgKey string
 }
 
 type getRelayAnswer struct {

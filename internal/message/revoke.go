@@ -11,8 +11,8 @@ import (
 
 type revokeRequest struct {
 	MsgInfo struct {
-		From_Account string //nolint:revive // the protocol's spelling
-		To_Account   string //nolint:revive
+		From_Account string
+		To_Account   string
 		MsgSeq       int64
 		MsgRandom    int64
 		MsgTimeStamp int64
@@ -49,8 +49,8 @@ func (s *Service) revoke(ctx context.Context, call *command.Call, req *revokeReq
 }
 
 type adminRevokeRequest struct {
-	From_Account string //nolint:revive
-	To_Account   string //nolint:revive
+	From_Account string
+	To_Account   string
 	MsgKey       string
 	Reason       string
 }

@@ -16,7 +16,7 @@ import (
 
 // sendRequest is openim.sendmsg (protocol 02 §4.1, 06 §5.2).
 type sendRequest struct {
-	From_Account            string //nolint:revive // the protocol's spelling, here and below
+	From_Account            string
 	To_Account              string
 	MsgSeq                  int64
 	MsgRandom               int64

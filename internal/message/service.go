@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"imserver/internal/account"
 	"imserver/internal/annotation"
@@ -60,8 +59,6 @@ type Options struct {
 	Now         func() time.Time
 	Log         *slog.Logger
 	Metrics     prometheus.Registerer
-	// Writers is how many commits may be under way at once: 1 on SQLite.
-	Writers int
 }
 
 // Service does the one-to-one commands.
@@ -70,6 +67,8 @@ type Service struct {
 	log      *store.Batcher[*draft]
 	unreads  *store.Each[Message] // what many ask at once when they log in
 	chats    *store.Each[chat]
+	readings *store.Gather[*reading] // nil on Postgres
+	tellings tellings
 	groups   Groups // nil while there are none
 	events   []Events
 	appended prometheus.Counter
@@ -80,25 +79,18 @@ type Service struct {
 func NewService(ctx context.Context, o Options) (*Service, error) {
 	w := &writer{db: o.DB, now: o.Now}
 	if o.DB.Dialect == store.SQLite {
-		o.Writers = 1
 		if err := w.prepare(ctx); err != nil {
 			return nil, err
 		}
-	} else if o.Writers == 0 {
-		o.Writers = 2
 	}
-	f := promauto.With(o.Metrics)
-	s := &Service{Options: o, pushed: store.NewRecent[identity](pushedCount, pushedTTL), appended: f.NewCounter(prometheus.CounterOpts{Namespace: "imserver", Name: "messages_appended_total",
-		Help: "Messages stored.", ConstLabels: prometheus.Labels{"kind": "c2c"}})}
+	metrics := store.NewLogMetrics(o.Metrics, "c2c")
+	s := &Service{Options: o, tellings: tellings{on: map[[2]int64]*telling{}}, appended: metrics.Appended, pushed: store.NewRecent[identity](pushedCount, pushedTTL)}
 	s.unreads = store.NewEach(o.DB, 1, unreadQuery, scanRow)
 	s.chats = store.NewEach(o.DB, 1, chatsQuery, scanChat)
-	s.log = store.NewBatcher(store.BatchOptions{
-		Writers: o.Writers,
-		Sizes: f.NewHistogram(prometheus.HistogramOpts{Namespace: "imserver", Name: "append_batch_size",
-			Help: "Messages per commit.", Buckets: prometheus.ExponentialBuckets(1, 2, 10), ConstLabels: prometheus.Labels{"kind": "c2c"}}),
-		Seconds: f.NewHistogram(prometheus.HistogramOpts{Namespace: "imserver", Name: "append_seconds",
-			Help: "Time of one commit of messages.", Buckets: prometheus.ExponentialBuckets(0.0002, 2, 14), ConstLabels: prometheus.Labels{"kind": "c2c"}}),
-	}, w.append)
+	if o.DB.Dialect == store.SQLite {
+		s.readings = store.NewGather(maxReadings, 1, s.recordAll)
+	}
+	s.log = store.NewBatcher(store.BatchOptions{Writers: o.DB.Writers(), Sizes: metrics.Sizes, Seconds: metrics.Seconds}, w.append)
 	return s, nil
 }
 

@@ -20,7 +20,7 @@ type syncRequest struct {
 }
 
 type pairUnread struct {
-	From_Account string //nolint:revive // the protocol's spelling
+	From_Account string
 	UnreadCount  int
 }
 

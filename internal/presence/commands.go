@@ -49,15 +49,15 @@ func (s *Service) set(ctx context.Context, call *command.Call, req *setRequest) 
 }
 
 type accountsRequest struct {
-	To_Account     []string //nolint:revive // the protocol's spelling
+	To_Account     []string
 	UnsubscribeAll int
 }
 
 // problem is an entry of ErrorList. Invalid_Account is set for what cannot be
 // an account's name, To_Account for what is none (protocol 04 §4).
 type problem struct {
-	To_Account      string //nolint:revive // the protocol's spelling
-	Invalid_Account string //nolint:revive // the protocol's spelling
+	To_Account      string
+	Invalid_Account string
 	ErrorCode       int
 	ErrorInfo       string
 }

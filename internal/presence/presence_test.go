@@ -94,7 +94,7 @@ func told(t *testing.T, u *apptest.User) []string {
 		var e struct {
 			Event          int
 			UserStatusList []struct {
-				To_Account, CustomStatus string //nolint:revive // the protocol's spelling
+				To_Account, CustomStatus string
 				Status                   int
 			}
 		}

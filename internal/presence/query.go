@@ -22,14 +22,14 @@ const (
 )
 
 type queryRequest struct {
-	To_Account   []string //nolint:revive // the protocol's spelling
+	To_Account   []string
 	IsNeedDetail int
 }
 
 // queryItem has the state under both names that libraries look for
 // (protocol 06 T2).
 type queryItem struct {
-	To_Account string //nolint:revive // the protocol's spelling
+	To_Account string
 	State      string
 	Status     string
 	Detail     []queryDetail `json:",omitempty"`
@@ -41,7 +41,7 @@ type queryDetail struct {
 }
 
 type queryError struct {
-	To_Account string //nolint:revive // the protocol's spelling
+	To_Account string
 	ErrorCode  int
 }
 

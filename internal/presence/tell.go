@@ -268,7 +268,7 @@ func (s *Service) withFriendStatus(ctx context.Context, uids []int64) ([]int64, 
 // userStatus is an entry of UserStatusList; the custom status is base64 on its
 // way down (protocol 04 §4).
 type userStatus struct {
-	To_Account   string //nolint:revive // the protocol's spelling
+	To_Account   string
 	Status       int
 	CustomStatus []byte
 }

@@ -25,14 +25,14 @@ func (s *Service) Register(t *command.Table) {
 }
 
 type getAllRequest struct {
-	From_Account string //nolint:revive // the protocol's spelling
+	From_Account string
 	UserItem     []struct {
-		To_Account string //nolint:revive // the protocol's spelling
+		To_Account string
 	}
 }
 
 type userProfile struct {
-	To_Account  string //nolint:revive // the protocol's spelling
+	To_Account  string
 	ProfileItem []item
 	ResultCode  int
 	ResultInfo  string
@@ -87,7 +87,7 @@ func own(call *command.Call, from string) error {
 }
 
 type setRequest struct {
-	From_Account string //nolint:revive // the protocol's spelling
+	From_Account string
 	ProfileItem  []item // lite spells tag and value small; the decoder takes both
 }
 
@@ -124,13 +124,13 @@ func (s *Service) adminSet(ctx context.Context, call *command.Call, req *setRequ
 }
 
 type adminGetRequest struct {
-	To_Account []string //nolint:revive // the protocol's spelling
+	To_Account []string
 	TagList    []string
 }
 
 type adminGetAnswer struct {
 	UserProfileItem []userProfile
-	Fail_Account    []string `json:",omitempty"` //nolint:revive // the protocol's spelling
+	Fail_Account    []string `json:",omitempty"`
 }
 
 func (s *Service) adminGet(ctx context.Context, call *command.Call, req *adminGetRequest) (ans adminGetAnswer, err error) {

@@ -45,7 +45,7 @@ type pushTag struct {
 
 type pushMod struct {
 	PushType        int
-	Profile_Account string //nolint:revive // the protocol's spelling
+	Profile_Account string
 	ProfileList     []pushTag
 }
 

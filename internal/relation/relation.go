@@ -24,7 +24,7 @@ func Register(t *command.Table) {
 }
 
 type request struct {
-	From_Account string //nolint:revive // the protocol's spelling
+	From_Account string
 }
 
 type friends struct {

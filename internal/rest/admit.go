@@ -133,13 +133,13 @@ func (d *Door) fault(call *command.Call, err error) error {
 	if errors.As(err, new(*command.Error)) {
 		return err
 	}
-	if errors.Is(err, context.DeadlineExceeded) || command.Unavailable(err) {
-		return command.Err(command.CodeTimeout, "")
+	answer, tell := command.Mask(err, call.RequestID)
+	if tell {
+		var app uint32
+		if call.App != nil {
+			app = call.App.SDKAppID
+		}
+		d.log.Error("command failed", "app", app, "user", call.UserID, "command", call.Name, "request", call.RequestID, "err", err)
 	}
-	var app uint32
-	if call.App != nil {
-		app = call.App.SDKAppID
-	}
-	d.log.Error("command failed", "app", app, "user", call.UserID, "command", call.Name, "request", call.RequestID, "err", err)
-	return command.Errf(command.CodeInternal, "internal error, request %s", call.RequestID)
+	return answer
 }

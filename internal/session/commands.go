@@ -27,7 +27,7 @@ type loginRequest struct {
 }
 
 type loginAnswer struct {
-	TinyId         string //nolint:revive // the protocol's spelling
+	TinyId         string
 	A2Key          string
 	InstId         uint32
 	HelloInterval  int
@@ -218,7 +218,7 @@ func (s *Service) logout(ctx context.Context, call *command.Call, _ *command.Emp
 	if !ok {
 		return command.Empty{}, nil
 	}
-	if err := setState(ctx, s.db.Write, ses.UID, ses.Inst, stateLoggedOut); err != nil {
+	if err := s.end(ctx, ses.UID, ses.Inst, stateLoggedOut); err != nil {
 		s.log.Error("logout was not recorded", "user", ses.UserID, "err", err)
 	}
 	for _, fn := range s.ends {

@@ -78,7 +78,7 @@ func (s *Service) admit(ctx context.Context, entries []*entry) error {
 			states[e], byKey[instanceKey{e.uid, e.inst}] = stateLive, e
 		}
 		for kickType, keys := range kicked { // three types at most
-			if err := kick(ctx, tx, kickType, keys); err != nil {
+			if err := kick(ctx, tx, s.now().Unix(), kickType, keys); err != nil {
 				return err
 			}
 		}
@@ -129,18 +129,18 @@ func (s *Service) members(ctx context.Context, tx *sql.Tx, entries []*entry) (ma
 	return members, nil
 }
 
-// kick marks instances as kicked with a type.
-func kick(ctx context.Context, tx *sql.Tx, kickType uint8, keys []instanceKey) error {
+// kick marks instances as kicked with a type, now (unix s).
+func kick(ctx context.Context, tx *sql.Tx, now int64, kickType uint8, keys []instanceKey) error {
 	var where strings.Builder
-	args := []any{int64(kickType)}
+	args := []any{int64(kickType), now}
 	for i, k := range store.Padded(keys) {
 		if i > 0 {
 			where.WriteString(" OR ")
 		}
-		fmt.Fprintf(&where, "(uid = $%d AND inst = $%d)", 2+2*i, 3+2*i)
+		fmt.Fprintf(&where, "(uid = $%d AND inst = $%d)", 3+2*i, 4+2*i)
 		args = append(args, k.uid, k.inst)
 	}
-	_, err := tx.ExecContext(ctx, `UPDATE sessions SET state = $1 WHERE state = 0 AND (`+where.String()+`)`, args...)
+	_, err := tx.ExecContext(ctx, `UPDATE sessions SET state = $1, seen_at = $2 WHERE state = 0 AND (`+where.String()+`)`, args...)
 	return err
 }
 
@@ -162,11 +162,14 @@ func (s *Service) insert(ctx context.Context, tx *sql.Tx, entries []*entry, stat
 		if i > 0 {
 			values.WriteByte(',')
 		}
-		n := 7 * i
-		fmt.Fprintf(&values, "($%d,$%d,$%d,$%d,$%d,$%d,$%d)", n+1, n+2, n+3, n+4, n+5, n+6, n+7)
-		args = append(args, e.uid, e.inst, e.platform, e.class, states[e], now+int64(min(i, len(fresh)-1)), e.expires)
+		n, ended := 8*i, int64(0)
+		if states[e] != stateLive {
+			ended = now / 1e6
+		}
+		fmt.Fprintf(&values, "($%d,$%d,$%d,$%d,$%d,$%d,$%d,$%d)", n+1, n+2, n+3, n+4, n+5, n+6, n+7, n+8)
+		args = append(args, e.uid, e.inst, e.platform, e.class, states[e], now+int64(min(i, len(fresh)-1)), e.expires, ended)
 	}
-	res, err := tx.ExecContext(ctx, `INSERT INTO sessions (uid, inst, platform, class, state, created_at, expires_at) VALUES `+values.String()+
+	res, err := tx.ExecContext(ctx, `INSERT INTO sessions (uid, inst, platform, class, state, created_at, expires_at, seen_at) VALUES `+values.String()+
 		` ON CONFLICT (uid, inst) DO NOTHING`, args...)
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"slices"
+	"time"
 
 	"imserver/internal/store"
 )
@@ -15,8 +16,15 @@ const (
 	stateLoggedOut = 9
 )
 
-func setState(ctx context.Context, q store.Querier, uid int64, inst uint32, state int) error {
-	_, err := q.ExecContext(ctx, `UPDATE sessions SET state = $3 WHERE uid = $1 AND inst = $2 AND state = 0`, uid, inst, state)
+// endedKept is how long the row of a login that has ended stays, so that a
+// device that was away is told why. Every page load is a login, and tickets
+// may be good for half a year.
+const endedKept = 7 * 24 * time.Hour
+
+// end gives a login instance its last state. seen_at is then when it ended.
+func (s *Service) end(ctx context.Context, uid int64, inst uint32, state int) error {
+	_, err := s.db.Write.ExecContext(ctx, `UPDATE sessions SET state = $3, seen_at = $4 WHERE uid = $1 AND inst = $2 AND state = 0`,
+		uid, inst, state, s.now().Unix())
 	return err
 }
 
@@ -43,7 +51,7 @@ func (s *Service) voidAll(ctx context.Context, uids []int64) error {
 		if _, err := tx.ExecContext(ctx, `UPDATE accounts SET void_before = $1 WHERE uid IN `+in, store.Args(uids, any(now))...); err != nil {
 			return err
 		}
-		_, err := tx.ExecContext(ctx, `UPDATE sessions SET state = $1 WHERE state = 0 AND uid IN `+in, store.Args(uids, any(KickREST))...)
+		_, err := tx.ExecContext(ctx, `UPDATE sessions SET state = $1, seen_at = $2 WHERE state = 0 AND uid IN `+store.In(3, len(uids)), store.Args(uids, any(KickREST), any(now))...)
 		return err
 	})
 	if err != nil {
@@ -52,12 +60,14 @@ func (s *Service) voidAll(ctx context.Context, uids []int64) error {
 	return nil
 }
 
-// Sweep deletes login instances whose ticket ended a day ago, at most limit a
-// call; it reports how many went.
+// Sweep deletes login instances whose ticket ended a day ago, and those that
+// were logged out or kicked a week ago, at most limit a call; it reports how
+// many went.
 func (s *Service) Sweep(ctx context.Context, limit int) (int, error) {
 	uids, err := store.Collect(ctx, s.db.Write, func(rows *sql.Rows, uid *int64) error { return rows.Scan(uid) },
-		`DELETE FROM sessions WHERE (uid, inst) IN (SELECT uid, inst FROM sessions WHERE expires_at < $1 LIMIT $2) RETURNING uid`,
-		s.now().Unix()-86400, limit)
+		`DELETE FROM sessions WHERE (uid, inst) IN (SELECT uid, inst FROM sessions WHERE expires_at < $1
+			UNION SELECT uid, inst FROM sessions WHERE state <> 0 AND seen_at < $2 LIMIT $3) RETURNING uid`,
+		s.now().Unix()-86400, s.now().Add(-endedKept).Unix(), limit)
 	if err != nil {
 		return 0, fmt.Errorf("session: sweep: %w", err)
 	}

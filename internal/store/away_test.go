@@ -213,6 +213,39 @@ func TestNotLost(t *testing.T) {
 	}
 }
 
+// Ensure that a database without room is answered for as one that does not
+// answer, and that the log is told.
+func TestExhausted(t *testing.T) {
+	full := map[string]func(t *testing.T) error{
+		"sqlite": func(t *testing.T) error {
+			db := storetest.SQLite(t).Write
+			for _, query := range []string{`CREATE TABLE filled (b BLOB)`, `PRAGMA max_page_count = 1`} { // that is what it has
+				if _, err := db.ExecContext(t.Context(), query); err != nil {
+					t.Fatal(err)
+				}
+			}
+			_, err := db.ExecContext(t.Context(), `INSERT INTO filled VALUES (zeroblob(1000000))`)
+			return err
+		},
+		"postgres": func(t *testing.T) error {
+			db, _ := openOver(t, store.Options{MaxConns: 2})
+			_, err := db.Write.ExecContext(t.Context(), `DO $$ BEGIN RAISE EXCEPTION 'no room' USING ERRCODE = 'disk_full'; END $$`)
+			return err
+		},
+	}
+	for engine, fill := range full {
+		t.Run(engine, func(t *testing.T) {
+			err := fill(t)
+			if err == nil {
+				t.Fatal("it had room")
+			}
+			if answer, tell := command.Mask(err, "r"); answer.Code != command.CodeTimeout || !tell {
+				t.Errorf("%v is answered with %d, told: %t", err, answer.Code, tell)
+			}
+		})
+	}
+}
+
 // Ensure that a Postgres that is there and does not answer costs nobody more
 // than a few seconds, and later ones nothing; and that it is found again.
 func TestAway(t *testing.T) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"math/bits"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,7 +22,7 @@ var ErrBusy = errors.New("store: too many writes are waiting")
 // Batcher is the group-commit writer. Callers hand it items; a writer takes
 // all that have gathered while the previous commit was running, at most
 // MaxBatch, and commits them with one call of Flush. An idle Batcher takes a
-// lone item at once: nothing waits on purpose.
+// lone item at once; a small batch may wait a moment for others, see company.
 //
 // Writers are not bound to keys. An item goes to the stripe of its key, a queue
 // in the order of the calls; a writer takes whole stripes that no other writer
@@ -50,6 +49,7 @@ type Batcher[T any] struct {
 	hope    int                   // guarded by mu: how many items the next batch may gather; see gather
 	running int                   // guarded by mu: writers that are not idle
 	stopped bool                  // guarded by mu
+	company company               // guarded by mu, but for its channel
 	wake    chan struct{}
 
 	written    chan outcome[T]
@@ -113,7 +113,7 @@ func NewBatcher[T any](o BatchOptions, flush Flush[T]) *Batcher[T] {
 	if o.MaxQueue == 0 {
 		o.MaxQueue = 16384
 	}
-	b := &Batcher[T]{options: o, flush: flush, wake: make(chan struct{}, o.Writers), written: make(chan outcome[T], 2)}
+	b := &Batcher[T]{options: o, flush: flush, wake: make(chan struct{}, o.Writers), company: company{came: make(chan struct{}, 1)}, written: make(chan outcome[T], 2)}
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	var writers sync.WaitGroup
 	for range o.Writers {
@@ -147,6 +147,7 @@ func (b *Batcher[T]) Go(key uint64, item T, done func(T, error)) {
 		b.waiting++
 		if b.taken&bit == 0 {
 			b.free++
+			b.arrivedLocked()
 		}
 	}
 	b.callLocked()
@@ -218,26 +219,6 @@ func (b *Batcher[T]) write() {
 	}
 }
 
-// gather lets goroutines that are ready to run go first as long as they bring
-// further items: what they are about to hand in shares the commit. While there
-// is nothing else to do it costs nothing and delays nothing. An item after a
-// lone one does not wait: nobody is about to follow.
-func (b *Batcher[T]) gather() {
-	b.mu.Lock()
-	before, most := b.free, min(b.hope, b.options.MaxBatch)
-	b.mu.Unlock()
-	for before < most {
-		runtime.Gosched()
-		b.mu.Lock()
-		now := b.free
-		b.mu.Unlock()
-		if now == before {
-			return
-		}
-		before = now
-	}
-}
-
 // batch takes and commits one batch; it reports false, and counts the caller as
 // idle, when there was none to take.
 func (b *Batcher[T]) batch() bool {
@@ -252,11 +233,12 @@ func (b *Batcher[T]) batch() bool {
 	b.hope = 2 * (len(w.items) - 1)
 	b.callLocked()
 	b.mu.Unlock()
-	w.err = b.observe(len(w.items), func() error {
+	took, err := b.observe(len(w.items), func() error {
 		ctx, cancel := context.WithTimeout(b.ctx, flushTimeout)
 		defer cancel()
 		return b.flush(ctx, w.items)
 	})
+	w.err = err
 	if len(w.items) <= small && b.unfinished.Load() == 0 {
 		w.complete()
 	} else {
@@ -264,6 +246,7 @@ func (b *Batcher[T]) batch() bool {
 		b.written <- w
 	}
 	b.mu.Lock()
+	b.company.ended(len(w.items), b.waiting, took, err)
 	b.taken &^= mine
 	for left := mine & b.filled; left != 0; left &= left - 1 {
 		b.free += len(b.queues[bits.TrailingZeros64(left)])
@@ -329,14 +312,15 @@ func (b *Batcher[T]) takeLocked() (w outcome[T], mine uint64) {
 	return w, mine
 }
 
-func (b *Batcher[T]) observe(n int, flush func() error) error {
+func (b *Batcher[T]) observe(n int, flush func() error) (took time.Duration, err error) {
 	start := time.Now()
-	err := flush()
+	err = flush()
+	took = time.Since(start)
 	if b.options.Sizes != nil {
 		b.options.Sizes.Observe(float64(n))
 	}
 	if b.options.Seconds != nil {
-		b.options.Seconds.Observe(time.Since(start).Seconds())
+		b.options.Seconds.Observe(took.Seconds())
 	}
-	return err
+	return took, err
 }

@@ -12,30 +12,13 @@ import (
 )
 
 // IsConflict reports errors after which the same transaction may succeed.
-func IsConflict(err error) bool { return isConflict(err) }
-
-func isConflict(err error) bool {
-	if err == nil {
-		return false
-	}
+func IsConflict(err error) bool {
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) {
 		return pg.Code == "40001" || pg.Code == "40P01" // serialization failure, deadlock
 	}
 	var lite *sqlite.Error
 	return errors.As(err, &lite) && lite.Code()&0xff == sqlite3.SQLITE_BUSY
-}
-
-// IsDuplicate reports a violated unique constraint.
-func IsDuplicate(err error) bool {
-	var pg *pgconn.PgError
-	if errors.As(err, &pg) {
-		return pg.Code == "23505"
-	}
-	var lite *sqlite.Error
-	return errors.As(err, &lite) &&
-		(lite.Code() == sqlite3.SQLITE_CONSTRAINT_UNIQUE || lite.Code() == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY ||
-			strings.Contains(lite.Error(), "UNIQUE constraint"))
 }
 
 // IsLost reports that the connection to the database ended, or could not be
@@ -49,6 +32,17 @@ func IsLost(err error) bool {
 		return isFarewell(pg.Code)
 	}
 	return errors.As(err, new(lostError)) || errors.Is(err, ErrAway) || errors.Is(err, driver.ErrBadConn) || isClosed(err)
+}
+
+// IsExhausted reports that the database lacks room, memory or connections: the
+// same request may be done when somebody has seen to it.
+func IsExhausted(err error) bool {
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) {
+		return strings.HasPrefix(pg.Code, "53")
+	}
+	var lite *sqlite.Error
+	return errors.As(err, &lite) && lite.Code()&0xff == sqlite3.SQLITE_FULL
 }
 
 // isFarewell reports whether Postgres has said with an error that it ends the

@@ -83,20 +83,3 @@ func (g *Gather[T]) loop() {
 		}
 	}
 }
-
-// Padded returns list lengthened to a power of two by repeating its last
-// element, so that statements made for lists have few different lengths.
-func Padded[T any](list []T) []T {
-	if len(list) == 0 {
-		return list
-	}
-	size := 1
-	for size < len(list) {
-		size *= 2
-	}
-	out := append(make([]T, 0, size), list...)
-	for len(out) < size {
-		out = append(out, list[len(list)-1])
-	}
-	return out
-}

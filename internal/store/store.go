@@ -14,7 +14,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -51,6 +50,8 @@ type Options struct {
 	// OnAway, if set, is told when Postgres ceases to answer and when it
 	// answers again; see [ErrAway]. It must not block.
 	OnAway func(away bool)
+	// OnWait, if set, is told what Open waits for, if it has to.
+	OnWait func(err error)
 	// OnStatement, if set, is told of every statement before it is run: what a
 	// command costs is how many there are.
 	OnStatement func(statement string)
@@ -67,7 +68,7 @@ type DB struct {
 	// group-commit writers; nil on SQLite. See openPlanned.
 	Append *pgxpool.Pool
 
-	// Lists are connections for queries about a list, see [DB.Among]; on
+	// Lists are connections for queries about a list, see [Among]; on
 	// SQLite Read. Their statements are planned once, see openPlanned.
 	Lists *sql.DB
 
@@ -75,15 +76,15 @@ type DB struct {
 	stop  func()          // ends what watches over Postgres; nil on SQLite
 }
 
-// Open connects and waits up to 30 s for a Postgres that is still starting.
-// It does not migrate; see Migrate.
+// Open connects and waits up to 30 s for a Postgres that is still starting;
+// one that refuses is an error at once. It does not migrate; see Migrate.
 func Open(ctx context.Context, o Options) (*DB, error) {
 	if o.URL == "" {
 		return openSQLite(o)
 	}
 	cfg, err := pgxpool.ParseConfig(o.URL)
 	if err != nil {
-		return nil, errors.New("store: the database URL is malformed") // pgx's text may quote the password
+		return nil, errors.New("the database URL is malformed") // pgx's text may quote the password
 	}
 	conns := o.MaxConns
 	if conns == 0 {
@@ -101,17 +102,9 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}
-	deadline := time.Now().Add(30 * time.Second)
-	for {
-		err = pool.Ping(ctx)
-		if err == nil {
-			break
-		}
-		if time.Now().After(deadline) || ctx.Err() != nil {
-			pool.Close()
-			return nil, fmt.Errorf("store: database does not answer: %w", err)
-		}
-		time.Sleep(250 * time.Millisecond)
+	if err := await(ctx, pool, o.OnWait); err != nil {
+		pool.Close()
+		return nil, err
 	}
 	db := &DB{Dialect: Postgres, Read: stdlib.OpenDBFromPool(pool), pools: []*pgxpool.Pool{pool}}
 	db.Write, db.Lists = db.Read, db.Read
@@ -133,6 +126,15 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 		}
 	})
 	return db, nil
+}
+
+// Writers is how many commits of one [Batcher] may be under way at once. SQLite
+// has one writer.
+func (db *DB) Writers() int {
+	if db.Dialect == SQLite {
+		return 1
+	}
+	return 2
 }
 
 // maxPlanned is how many connections the writers have, and the lists: two
@@ -184,14 +186,26 @@ func openSQLite(o Options) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := write.Ping(); err != nil {
-		return nil, fmt.Errorf("store: %s: %w", path, err)
+	if err := writable(write); err != nil {
+		_ = write.Close()
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	read, err := open("", max(4, runtime.NumCPU()), "query_only(ON)")
 	if err != nil {
 		return nil, err
 	}
 	return &DB{Dialect: SQLite, Read: read, Write: write, Lists: read}, nil
+}
+
+// writable returns why a database cannot be written: SQLite opens a file that
+// it may only read without a word, and begins transactions there.
+func writable(db *sql.DB) error {
+	tx, err := db.Begin()
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec(`CREATE TABLE writable (x INTEGER)`)
+	return errors.Join(err, tx.Rollback())
 }
 
 // Close closes the connections.
@@ -214,118 +228,3 @@ func (db *DB) Close() error {
 
 // Ping reports whether the database answers.
 func (db *DB) Ping(ctx context.Context) error { return db.Read.PingContext(ctx) }
-
-// Tx runs fn in a write transaction and commits it, or rolls back when fn
-// fails. A transaction that the engine aborted for a conflict (deadlock,
-// serialization) is run again, up to 5 times, so fn must have no other effects.
-func (db *DB) Tx(ctx context.Context, fn func(tx *sql.Tx) error) error {
-	var err error
-	for try := 0; try < 5; try++ {
-		if err = db.once(ctx, fn); !isConflict(err) {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(time.Duration(try+1) * 5 * time.Millisecond):
-		}
-	}
-	return err
-}
-
-func (db *DB) once(ctx context.Context, fn func(tx *sql.Tx) error) error {
-	tx, err := db.Write.BeginTx(ctx, nil)
-	if err != nil {
-		return fmt.Errorf("store: begin: %w", err)
-	}
-	defer func() { _ = tx.Rollback() }() // no effect after a commit
-	if err := fn(tx); err != nil {
-		return err
-	}
-	if err := tx.Commit(); err != nil {
-		return fmt.Errorf("store: commit: %w", err)
-	}
-	return nil
-}
-
-// Snapshot runs fn in a transaction whose queries all see the same moment. It
-// takes no locks and writes nothing.
-func (db *DB) Snapshot(ctx context.Context, fn func(q Querier) error) error {
-	tx, err := db.Read.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true})
-	if err != nil {
-		return fmt.Errorf("store: begin: %w", err)
-	}
-	defer func() { _ = tx.Rollback() }() // nothing was written
-	return fn(tx)
-}
-
-// ForUpdate is the clause that locks selected rows until the transaction ends;
-// empty on SQLite, whose write transactions exclude each other anyway.
-func (db *DB) ForUpdate() string {
-	if db.Dialect == Postgres {
-		return " FOR UPDATE"
-	}
-	return ""
-}
-
-// In returns "($n,$n+1,…)" for count placeholders from $first on. Lists are
-// bounded by the commands' limits, so the statement cache stays small.
-func In(first, count int) string {
-	var b strings.Builder
-	b.WriteByte('(')
-	for i := range count {
-		if i > 0 {
-			b.WriteByte(',')
-		}
-		fmt.Fprintf(&b, "$%d", first+i)
-	}
-	b.WriteByte(')')
-	return b.String()
-}
-
-// Args turns a slice into arguments for In, after the leading ones.
-func Args[T any](list []T, leading ...any) []any {
-	args := make([]any, 0, len(leading)+len(list))
-	args = append(args, leading...)
-	for _, v := range list {
-		args = append(args, v)
-	}
-	return args
-}
-
-// Among returns a condition that a column is in the list, "IN (…)" or
-// "= ANY (…)", to stand behind its name, and its arguments, the first of which
-// is $first. On Postgres the statement is the same for every length of the
-// list, on SQLite for some lengths, see Padded. The list must not be empty.
-func Among[T any](db *DB, first int, list []T) (condition string, args []any) {
-	if db.Dialect == Postgres {
-		return fmt.Sprintf("= ANY ($%d)", first), []any{list}
-	}
-	list = Padded(list)
-	return "IN " + In(first, len(list)), Args(list)
-}
-
-// Querier is what queries need: *sql.DB or *sql.Tx.
-type Querier interface {
-	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
-	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
-	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
-}
-
-// Collect runs a query and scans every row with scan.
-func Collect[T any](ctx context.Context, q Querier, scan func(rows *sql.Rows, v *T) error, query string, args ...any) ([]T, error) {
-	rows, err := q.QueryContext(ctx, query, args...)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = rows.Close() }()
-	var list []T
-	for rows.Next() {
-		var v T
-		if err := scan(rows, &v); err != nil {
-			return nil, err
-		}
-		list = append(list, v)
-	}
-	return list, rows.Err()
-}

@@ -103,9 +103,10 @@ export class World {
 /**
  * Defines tests once and runs them on every engine, each engine with one server of its own for all of them.
  * @param {string} title
- * @param {{env?: object, engines?: string[], nodes?: number, redis?: Function, timeout?: number}} options env: further IMSERVER_
- *   variables; engines: where it makes sense (default everywhere); nodes of the cluster (default 2); redis: what starts its Redis,
- *   see redises.mjs; timeout of one test in ms (default 60 s)
+ * @param {{env?: object, engines?: string[], nodes?: number, redis?: Function, database?: Function, skip?: string|false, timeout?: number}}
+ *   options env: further IMSERVER_ variables; engines: where it makes sense (default everywhere); nodes of the cluster (default 2);
+ *   redis: what starts its Redis, see redises.mjs; database: what makes its database, see postgreses.mjs; skip: why it cannot run
+ *   here; timeout of one test in ms (default 60 s)
  * @param {(tools: {test: Function, engine: string, server: () => object}) => void} define calls
  *   `test(title, async (world) => {…})`; a third argument before the body may hold node:test options
  */
@@ -119,10 +120,10 @@ export function engines(title, options, define) {
 
 /** The tests of one engine, one after the other. */
 function suite(engine, title, options, define) {
-  const skip = engine !== 'embedded' && !haveServices ? 'IMSERVER_TEST_POSTGRES_URL is not set' : false;
+  const skip = engine !== 'embedded' && !haveServices ? 'IMSERVER_TEST_POSTGRES_URL is not set' : options.skip ?? false;
   describe(`[${engine}] ${title}`, { skip, concurrency: 1 }, () => {
     let server;
-    before(async () => { server = await startServer(engine, { env: options.env, nodes: options.nodes, redis: options.redis }); }, { timeout: 60000 });
+    before(async () => { server = await startServer(engine, { env: options.env, nodes: options.nodes, redis: options.redis, database: options.database }); }, { timeout: 60000 });
     after(async () => { await server?.stop(); }, { timeout: 60000 });
     const test = (name, ...rest) => {
       const body = rest.pop();

@@ -6,10 +6,10 @@ const running = new Set();
 process.on('exit', () => { for (const child of running) child.kill('SIGKILL'); });
 for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(130));
 
-/** Starts a program whose output goes to the end of a log file. child.ended resolves to {code, signal}. */
-export function start(program, args, { env, cwd, log }) {
+/** Starts a program whose output goes to the end of a log file, as another user if root says so. child.ended resolves to {code, signal}. */
+export function start(program, args, { env, cwd, log, uid, gid }) {
   const out = openSync(log, 'a');
-  const child = spawn(program, args, { env, cwd, stdio: ['ignore', out, out] });
+  const child = spawn(program, args, { env, cwd, uid, gid, stdio: ['ignore', out, out] });
   closeSync(out);
   running.add(child);
   child.ended = new Promise((resolve) => {

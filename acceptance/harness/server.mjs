@@ -105,15 +105,16 @@ export class Node {
  * Starts the server of an engine: 'embedded' (SQLite, one process), 'postgres' (Postgres and Redis, one process) or
  * 'cluster' (Postgres and Redis, two processes or as many as `nodes` says).
  * @param {string} engine
- * @param {{env?: object, nodes?: number, redis?: (dir: string) => object}} [options] further IMSERVER_ variables for every node;
- *   nodes of a cluster (default 2); what starts its Redis (default one server)
+ * @param {{env?: object, nodes?: number, redis?: (dir: string) => object, database?: () => object}} [options] further IMSERVER_
+ *   variables for every node; nodes of a cluster (default 2); what starts its Redis (default one server) and makes its database
+ *   (default one on the shared Postgres)
  */
-export async function startServer(engine, { env = {}, nodes: nodeCount = 2, redis: startRedis = freshRedis } = {}) {
+export async function startServer(engine, { env = {}, nodes: nodeCount = 2, redis: startRedis = freshRedis, database: makeDatabase = freshDatabase } = {}) {
   const dir = mkdtempSync(join(tmpdir(), 'imserver-acceptance-'));
   // An app of its own per server: tests do not meet even if they should share a Redis.
   const app = { appID: 1400000000 + Math.floor(Math.random() * 1e7), key: '5bd2850fff3ecb11d7c805251c51ee463a25727bddc2385f3fa8bfee1bb93b5e' };
   const shared = engine !== 'embedded';
-  const database = shared ? await freshDatabase() : undefined;
+  const database = shared ? await makeDatabase() : undefined;
   const redis = shared ? await startRedis(dir) : undefined;
   const nodes = [];
   for (let i = 1; i <= (engine === 'cluster' ? nodeCount : 1); i++) {

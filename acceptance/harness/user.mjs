@@ -105,6 +105,15 @@ export class User {
     return messages.find(predicate);
   }
 
+  /**
+   * Waits until the SDK has taken up a group that it is new in, by GROUP_LIST_UPDATED. It lists the group at its first message
+   * already; when the answer to its request for the profile comes it puts that in the place of what it has, and forgets the
+   * messages it has heard, without which it recovers nothing after an outage.
+   */
+  waitForGroup(groupID, options) {
+    return this.waitFor('GROUP_LIST_UPDATED', (list) => list.some((g) => g.groupID === groupID && g.createTime), options);
+  }
+
   /** All messages MESSAGE_RECEIVED brought since a mark, in order. */
   received(since = 0) {
     return this.events.slice(since).filter((e) => e.event === 'MESSAGE_RECEIVED').flatMap((e) => e.data);

@@ -72,7 +72,7 @@ engines('cluster', { engines: ['cluster'], timeout: 60000 }, ({ test }) => {
     await Promise.all([alice, bob, carol].map((user) => user.login()));
     const { data } = await alice.sdk.createGroup({ type: 'Public', name: 'early', memberList: [{ userID: bob.userID }, { userID: carol.userID }] });
     const { groupID } = data.group;
-    await bob.waitFor('GROUP_LIST_UPDATED', (list) => list.some((g) => g.groupID === groupID));
+    await bob.waitForGroup(groupID);
     const early = await alice.sendText(bob.userID, 'we two');
     await bob.waitForMessage((m) => m.ID === early.ID);
     const toAll = await bob.send('Text', groupID, { text: 'who hears this?' }, { group: true });
@@ -82,7 +82,7 @@ engines('cluster', { engines: ['cluster'], timeout: 60000 }, ({ test }) => {
     await world.server.redis.start();
     for (const node of world.nodes) await until(async () => (await ready(node)) === 'ready', { timeout: 20000, what: `${node.name} to be ready` });
     await carol.waitForMessage((m) => m.ID === toCarol.ID, { timeout: 20000 });
-    await carol.waitFor('GROUP_LIST_UPDATED', (list) => list.some((g) => g.groupID === groupID), { timeout: 20000 });
+    await carol.waitForGroup(groupID, { timeout: 20000 });
     const after = await carol.send('Text', groupID, { text: 'I do' }, { group: true });
     await alice.waitForMessage((m) => m.ID === after.ID);
     await until(async () => {

@@ -27,7 +27,7 @@ engines('groups: life', { env: { IMSERVER_MAX_WEB_INSTANCES: '3' }, timeout: 600
         memberList: [{ userID: bob.userID }], groupCustomField: [{ key: 'k', value: 'v' }] });
       assert.equal(group.type, type);
       await bob.waitForMessage(notice(group.groupID, 7));
-      await bob.waitFor('GROUP_LIST_UPDATED', (groups) => groups.some((g) => g.groupID === group.groupID));
+      await bob.waitForGroup(group.groupID);
       const { data } = await bob.sdk.getGroupProfile({ groupID: group.groupID, groupCustomFieldFilter: ['k'] });
       const g = data.group;
       assert.deepEqual([g.name, g.introduction, g.notification, g.avatar, g.ownerID, g.memberCount, g.joinOption, g.inviteOption, g.muteAllMembers],
@@ -73,7 +73,7 @@ engines('groups: life', { env: { IMSERVER_MAX_WEB_INSTANCES: '3' }, timeout: 600
     assert.deepEqual([asked.payload.operatorID, asked.payload.handleMessage], [bob.userID, 'let me in']);
     await alice.sdk.handleGroupApplication({ handleAction: 'Agree', handleMessage: 'welcome', message: asked });
     assert.equal((await bob.waitForMessage(notice(groupID, 2))).payload.handleMessage, 'welcome');
-    await bob.waitFor('GROUP_LIST_UPDATED', (groups) => groups.some((g) => g.groupID === groupID));
+    await bob.waitForGroup(groupID);
     const joined = await alice.waitForMessage(tip(groupID, 1));
     assert.deepEqual([joined.payload.operatorID, joined.payload.userIDList, joined.payload.memberCount], [alice.userID, [bob.userID], 2]);
 
@@ -118,7 +118,7 @@ engines('groups: life', { env: { IMSERVER_MAX_WEB_INSTANCES: '3' }, timeout: 600
   test('invitations: as the group allows', async (world) => {
     const [alice, bob, carol] = await world.users('alice', 'bob', 'carol');
     const { groupID } = await create(alice, { type: 'Public', memberList: [{ userID: bob.userID }] });
-    await bob.waitFor('GROUP_LIST_UPDATED', (groups) => groups.some((g) => g.groupID === groupID));
+    await bob.waitForGroup(groupID);
     await bob.sdk.getGroupProfile({ groupID }); // the SDK decides by the profile, which it may still be fetching
     await assert.rejects(bob.sdk.addGroupMember({ groupID, userIDList: [carol.userID] }), { code: 10007 });
     await alice.sdk.updateGroupProfile({ groupID, inviteOption: 'NeedPermission' });
@@ -129,7 +129,7 @@ engines('groups: life', { env: { IMSERVER_MAX_WEB_INSTANCES: '3' }, timeout: 600
     assert.deepEqual([application.applicationType, application.applicant, application.userID], [2, bob.userID, carol.userID]);
     await alice.sdk.handleGroupApplication({ handleAction: 'Agree', application });
     await carol.waitForMessage(notice(groupID, 7));
-    await carol.waitFor('GROUP_LIST_UPDATED', (groups) => groups.some((g) => g.groupID === groupID));
+    await carol.waitForGroup(groupID);
     const again = await alice.sdk.addGroupMember({ groupID, userIDList: [carol.userID] });
     assert.deepEqual(again.data.existedUserIDList, [carol.userID]);
     await assert.rejects(alice.sdk.addGroupMember({ groupID, userIDList: [world.id('nobody')] }), { code: 10019 });
@@ -155,7 +155,7 @@ engines('groups: life', { env: { IMSERVER_MAX_WEB_INSTANCES: '3' }, timeout: 600
   test('profile changes reach everybody, each field', async (world) => {
     const [alice, bob] = await world.users('alice', 'bob');
     const { groupID } = await create(alice, { type: 'Public', memberList: [{ userID: bob.userID }] });
-    await bob.waitFor('GROUP_LIST_UPDATED', (groups) => groups.some((g) => g.groupID === groupID));
+    await bob.waitForGroup(groupID);
     await assert.rejects(bob.sdk.updateGroupProfile({ groupID, name: 'mine' }), { code: 10007 });
     for (const [field, value] of Object.entries({ name: 'New name', introduction: 'New intro', notification: 'New note', avatar: 'http://x/new.png', joinOption: 'DisableApply',
       muteAllMembers: true, groupCustomField: [{ key: 'k', value: 'v' }] })) {

@@ -2,14 +2,13 @@
 import assert from 'node:assert/strict';
 import { engines } from '../harness/engines.mjs';
 
-const inList = (groupID) => (groups) => groups.some((g) => g.groupID === groupID);
 
 engines('group limits', { timeout: 60000 }, ({ test }) => {
   test('attributes are written five times a second, by all together', async (world) => {
     const users = await world.users('alice', 'bob');
     const [alice, bob] = users;
     const { data: { group: { groupID } } } = await alice.sdk.createGroup({ type: 'Public', name: 'Team', memberList: [{ userID: bob.userID }] });
-    await bob.waitFor('GROUP_LIST_UPDATED', inList(groupID));
+    await bob.waitForGroup(groupID);
     const keys = Array.from({ length: 16 }, (_, i) => `k${i}`); // each SDK lets 10 through in 5 s
     const results = await Promise.allSettled(keys.map((key, i) => users[i % 2].sdk.setGroupAttributes({ groupID, groupAttributes: { [key]: 'v' } })));
     const refused = results.filter((r) => r.status === 'rejected').map((r) => r.reason.code);
@@ -22,7 +21,7 @@ engines('group limits', { timeout: 60000 }, ({ test }) => {
   test('a message mentions thirty members and everybody', async (world) => {
     const [alice, bob] = await world.users('alice', 'bob');
     const { data: { group: { groupID } } } = await alice.sdk.createGroup({ type: 'Public', name: 'Team', memberList: [{ userID: bob.userID }] });
-    await bob.waitFor('GROUP_LIST_UPDATED', inList(groupID));
+    await bob.waitForGroup(groupID);
     const at = async (text, count, everybody) => {
       const atUserList = [bob.userID, ...Array.from({ length: count - 1 }, (_, i) => `m${i}`), ...(everybody ? ['__kImSDK_MesssageAtALL__'] : [])];
       return alice.sdk.sendMessage(await alice.sdk.createTextAtMessage({ to: groupID, conversationType: 'GROUP', payload: { text, atUserList } }));

@@ -5,13 +5,12 @@ import { until } from '../harness/wait.mjs';
 
 const tip = (group, operation) => (m) => m.type === 'TIMGroupTipElem' && m.to === group && m.payload.operationType === operation;
 const notice = (group, operation) => (m) => m.type === 'TIMGroupSystemNoticeElem' && m.payload.groupProfile.groupID === group && m.payload.operationType === operation;
-const inList = (groupID) => (groups) => groups.some((g) => g.groupID === groupID);
 
 engines('groups: members', { env: { IMSERVER_MAX_WEB_INSTANCES: '3' }, timeout: 60000 }, ({ test }) => {
   test('lists by page and role, profiles, roles, cards, mutes, receive options', async (world) => {
     const [alice, bob, carol] = await world.users('alice', 'bob', 'carol');
     const { data: { group: { groupID } } } = await alice.sdk.createGroup({ type: 'Public', name: 'Team', memberList: [{ userID: bob.userID }, { userID: carol.userID }] });
-    await Promise.all([bob, carol].map((u) => u.waitFor('GROUP_LIST_UPDATED', inList(groupID))));
+    await Promise.all([bob, carol].map((u) => u.waitForGroup(groupID)));
     const page = await bob.sdk.getGroupMemberList({ groupID, count: 2, offset: 0 });
     assert.deepEqual(page.data.memberList.map((m) => m.userID)[0], alice.userID, 'the owner comes first');
     assert.equal(page.data.offset, 2);
@@ -41,7 +40,7 @@ engines('groups: members', { env: { IMSERVER_MAX_WEB_INSTANCES: '3' }, timeout: 
     await assert.rejects(carol.sdk.setGroupMemberNameCard({ groupID, userID: bob.userID, nameCard: 'x' }), { code: 10007 });
 
     const phone = await world.device(carol);
-    await phone.waitFor('GROUP_LIST_UPDATED', inList(groupID)); // it has read the list of its login
+    await phone.waitForGroup(groupID); // it has read the list of its login
     await carol.sdk.setMessageRemindType({ groupID, messageRemindType: 'AcceptNotNotify' });
     await until(async () => (await phone.sdk.getGroupList()).data.groupList.find((g) => g.groupID === groupID).selfInfo.messageRemindType === 'AcceptNotNotify', { what: 'the receive option on the other device' });
 
@@ -70,7 +69,7 @@ engines('groups: members', { env: { IMSERVER_MAX_WEB_INSTANCES: '3' }, timeout: 
   test('attributes and counters: everybody sees every change, conflicts are told', async (world) => {
     const [alice, bob] = await world.users('alice', 'bob');
     const { data: { group: { groupID } } } = await alice.sdk.createGroup({ type: 'Public', name: 'Team', memberList: [{ userID: bob.userID }] });
-    await bob.waitFor('GROUP_LIST_UPDATED', inList(groupID));
+    await bob.waitForGroup(groupID);
     const updated = (attributes) => (d) => d.groupID === groupID && JSON.stringify(d.groupAttributes) === JSON.stringify(attributes);
     await alice.sdk.initGroupAttributes({ groupID, groupAttributes: { topic: 'alpha', mood: 'good' } });
     await bob.waitFor('GROUP_ATTRIBUTES_UPDATED', updated({ topic: 'alpha', mood: 'good' }));
@@ -135,7 +134,7 @@ engines('groups: members', { env: { IMSERVER_MAX_WEB_INSTANCES: '3' }, timeout: 
     const rest = world.rest();
     const { GroupId: groupID, ErrorCode } = await rest('group_open_http_svc/create_group', { Type: 'Public', Name: 'Made by REST', Owner_Account: alice.userID, MemberList: [{ Member_Account: bob.userID }] });
     assert.equal(ErrorCode, 0);
-    for (const user of [alice, bob]) await user.waitFor('GROUP_LIST_UPDATED', inList(groupID));
+    for (const user of [alice, bob]) await user.waitForGroup(groupID);
     await rest('group_open_http_svc/send_group_system_notification', { GroupId: groupID, Content: 'maintenance' });
     for (const user of [alice, bob]) assert.equal((await user.waitForMessage(notice(groupID, 255))).payload.userDefinedField, 'maintenance');
     await rest('group_open_http_svc/forbid_send_msg', { GroupId: groupID, Members_Account: [bob.userID], MuteTime: 4294967295 });

@@ -89,7 +89,7 @@ engines('messages of topics', { env: { IMSERVER_MAX_WEB_INSTANCES: '3' } }, ({ t
     const [alice, bob] = await world.users('alice', 'bob');
     const { data } = await alice.sdk.createGroup({ type: 'Public', name: 'Team', memberList: [{ userID: bob.userID }] });
     const id = data.group.groupID;
-    await bob.waitFor('GROUP_LIST_UPDATED', (list) => list.some((g) => g.groupID === id));
+    await bob.waitForGroup(id);
     await say(alice, id, 'typing', { sendOptions: { onlineUserOnly: true } });
     await hears(bob, 'typing');
     await say(alice, id, 'typed');
@@ -106,7 +106,7 @@ engines('group rate limit', { env: { IMSERVER_GROUP_RATE: '5' } }, ({ test }) =>
     const [alice, bob] = await world.users('alice', 'bob');
     const { data } = await alice.sdk.createGroup({ type: 'Public', name: 'Team', memberList: [{ userID: bob.userID }] });
     const id = data.group.groupID;
-    await bob.waitFor('GROUP_LIST_UPDATED', (list) => list.some((g) => g.groupID === id));
+    await bob.waitForGroup(id);
     const began = Date.now();
     const results = await Promise.allSettled(Array.from({ length: 40 }, (_, i) => say(alice, id, `flood ${i}`)));
     assert.deepEqual(results.filter((r) => r.status !== 'fulfilled'), []);

@@ -11,7 +11,7 @@ const conversation = (id) => `GROUP${id}`;
 async function team(type, [owner, ...members], extra = {}) {
   const { data } = await owner.sdk.createGroup({ type, name: 'Team', memberList: members.map((m) => ({ userID: m.userID })), ...extra });
   const id = data.group.groupID;
-  for (const m of members) await m.waitFor('GROUP_LIST_UPDATED', (list) => list.some((g) => g.groupID === id));
+  for (const m of members) await m.waitForGroup(id);
   return id;
 }
 

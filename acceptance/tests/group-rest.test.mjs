@@ -5,7 +5,6 @@ import { until } from '../harness/wait.mjs';
 
 const tip = (group, operation) => (m) => m.type === 'TIMGroupTipElem' && m.to === group && m.payload.operationType === operation;
 const notice = (group, operation) => (m) => m.type === 'TIMGroupSystemNoticeElem' && m.payload.groupProfile.groupID === group && m.payload.operationType === operation;
-const inList = (groupID) => (groups) => groups.some((g) => g.groupID === groupID);
 const text = (t) => [{ MsgType: 'TIMTextElem', MsgContent: { Text: t } }];
 const texts = (list) => list.map((m) => m.payload.text).filter(Boolean);
 
@@ -64,7 +63,7 @@ engines('groups by REST', { env: { IMSERVER_MAX_WEB_INSTANCES: '3' }, timeout: 6
     const [ann, ben] = await world.users('ann', 'ben');
     const call = caller(world);
     const { GroupId } = await call('create_group', { Type: 'Work', Name: 'Team', Owner_Account: ann.userID, MemberList: [{ Member_Account: ben.userID }] });
-    for (const u of [ann, ben]) await u.waitFor('GROUP_LIST_UPDATED', inList(GroupId));
+    for (const u of [ann, ben]) await u.waitForGroup(GroupId);
     const sent = await call('send_group_msg', { GroupId, From_Account: ann.userID, Random: 1234, MsgPriority: 'High', MsgBody: text('draft'), CloudCustomData: 'ccd', NeedReadReceipt: 1, SupportMessageExtension: 1 });
     const at = { GroupId, MsgSeq: sent.MsgSeq };
     const [mine, his] = await Promise.all([ann, ben].map((u) => u.waitForMessage((m) => m.payload.text === 'draft')));

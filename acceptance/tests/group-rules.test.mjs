@@ -6,7 +6,6 @@ import { until } from '../harness/wait.mjs';
 
 const notice = (group, operation) => (m) => m.type === 'TIMGroupSystemNoticeElem' && m.payload.groupProfile.groupID === group && m.payload.operationType === operation;
 const tip = (group, operation) => (m) => m.type === 'TIMGroupTipElem' && m.to === group && m.payload.operationType === operation;
-const inList = (groupID) => (groups) => groups.some((g) => g.groupID === groupID);
 const say = (user, id, text, options = {}) => user.send('Text', id, { text }, { group: true, ...options });
 const hears = (user, text, options) => user.waitForMessage((m) => m.payload.text === text, options);
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -15,7 +14,7 @@ const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 async function team(type, [owner, ...members], extra = {}) {
   const { data } = await owner.sdk.createGroup({ type, name: 'Team', memberList: members.map((m) => ({ userID: m.userID })), ...extra });
   const { groupID } = data.group;
-  for (const m of members) await m.waitFor('GROUP_LIST_UPDATED', inList(groupID));
+  for (const m of members) await m.waitForGroup(groupID);
   return groupID;
 }
 
@@ -46,7 +45,7 @@ engines('group rules', { env: { IMSERVER_MAX_WEB_INSTANCES: '3' }, timeout: 9000
       await bob.login();
       if (type === 'Private') {
         await alice.sdk.addGroupMember({ groupID, userIDList: [bob.userID] });
-        await bob.waitFor('GROUP_LIST_UPDATED', inList(groupID));
+        await bob.waitForGroup(groupID);
       } else {
         assert.equal((await bob.sdk.joinGroup({ groupID, type })).data.status, 'JoinedSuccess');
       }
@@ -215,6 +214,6 @@ engines('group rules', { env: { IMSERVER_MAX_WEB_INSTANCES: '3' }, timeout: 9000
     const carol = world.user('carol');
     await carol.login();
     assert.deepEqual((await bob.sdk.addGroupMember({ groupID, userIDList: [carol.userID] })).data.successUserIDList, [carol.userID]);
-    await carol.waitFor('GROUP_LIST_UPDATED', inList(groupID));
+    await carol.waitForGroup(groupID);
   });
 });

@@ -8,7 +8,6 @@ import { until } from '../harness/wait.mjs';
 
 const tip = (group, operation) => (m) => m.type === 'TIMGroupTipElem' && m.to === group && m.payload.operationType === operation;
 const notice = (group, operation) => (m) => m.type === 'TIMGroupSystemNoticeElem' && m.payload.groupProfile.groupID === group && m.payload.operationType === operation;
-const inList = (groupID) => (groups) => groups.some((g) => g.groupID === groupID);
 const texts = (list) => list.map((m) => m.payload.text).filter(Boolean);
 
 // Whom a member of a Work group invites is asked first; the others add at once.
@@ -27,7 +26,7 @@ engines('groups in both generations', { env: { IMSERVER_MAX_WEB_INSTANCES: '3', 
         memberList: [{ userID: ben.userID, memberCustomField: [{ key: 'k', value: 'v' }] }], groupCustomField: [{ key: 'g', value: 'w' }] });
       assert.deepEqual([data.group.groupID, data.group.ownerID, data.group.memberCount], [groupID, ann.userID, 2]);
       await ben.waitForMessage(notice(groupID, 7));
-      await ben.waitFor('GROUP_LIST_UPDATED', inList(groupID));
+      await ben.waitForGroup(groupID);
       const { data: { group } } = await ben.sdk.getGroupProfile({ groupID, groupCustomFieldFilter: ['g'] });
       assert.deepEqual([group.type, group.name, group.introduction, group.notification, group.avatar, group.maxMemberCount, group.joinOption, group.groupCustomField],
         ['Public', 'Team', 'i', 'n', 'http://a/b', 50, 'NeedPermission', [{ key: 'g', value: 'w' }]]);
@@ -41,7 +40,7 @@ engines('groups in both generations', { env: { IMSERVER_MAX_WEB_INSTANCES: '3', 
       assert.equal((await cid.waitForMessage(notice(groupID, 2))).payload.handleMessage, 'come in');
       const came = await ben.waitForMessage(tip(groupID, 1));
       assert.deepEqual([came.payload.operatorID, came.payload.userIDList, came.payload.memberCount, came.nick], [ann.userID, [cid.userID], 3, '']);
-      await cid.waitFor('GROUP_LIST_UPDATED', inList(groupID));
+      await cid.waitForGroup(groupID);
       assert.equal((await cid.sdk.searchGroupByID(groupID)).data.group.name, 'Team');
 
       await ann.sdk.setGroupMemberRole({ groupID, userID: ben.userID, role: 'Admin' });
@@ -135,7 +134,7 @@ engines('groups in both generations', { env: { IMSERVER_MAX_WEB_INSTANCES: '3', 
   test('an invitation that the invited has to accept', async (world) => {
     const [ann, ben, cid] = await world.users('ann', 'ben', 'cid');
     const { data: { group: { groupID } } } = await ann.sdk.createGroup({ type: 'Private', name: 'Team', memberList: [{ userID: ben.userID }] });
-    await ben.waitFor('GROUP_LIST_UPDATED', inList(groupID));
+    await ben.waitForGroup(groupID);
     for (const [handleAction, report] of [['Reject', 14], ['Agree', 13]]) {
       const since = cid.mark();
       assert.deepEqual((await ben.sdk.addGroupMember({ groupID, userIDList: [cid.userID] })).data.successUserIDList, []);
@@ -145,14 +144,14 @@ engines('groups in both generations', { env: { IMSERVER_MAX_WEB_INSTANCES: '3', 
       const answer = await ben.waitForMessage(notice(groupID, report));
       assert.deepEqual([answer.payload.operatorID, answer.payload.handleMessage], [cid.userID, 'well']);
     }
-    await cid.waitFor('GROUP_LIST_UPDATED', inList(groupID));
+    await cid.waitForGroup(groupID);
     assert.deepEqual((await ann.waitForMessage(tip(groupID, 1))).payload.userIDList, [cid.userID]);
   });
 
   test('messages: pins taken off, receipts and reactions asked for, history from both ends with holes', async (world) => {
     const [ann, ben] = await world.users('ann', 'ben');
     const { data: { group: { groupID } } } = await ann.sdk.createGroup({ type: 'Public', name: 'Team', memberList: [{ userID: ben.userID }] });
-    await ben.waitFor('GROUP_LIST_UPDATED', inList(groupID));
+    await ben.waitForGroup(groupID);
     const sent = await ann.sendText(groupID, 'look', { group: true, needReadReceipt: true });
     const got = await ben.waitForMessage((m) => m.ID === sent.ID);
     await ben.sdk.pinGroupMessage({ groupID, message: got, isPinned: true });

@@ -108,6 +108,23 @@ engines('live rooms', { nodes: 3, env: { IMSERVER_MAX_WEB_INSTANCES: '3' }, time
     await ann.sdk.increaseGroupCounter({ groupID: id, key: 'likes', value: 4 });
     await owner.waitFor('GROUP_COUNTER_UPDATED', (d) => d.groupID === id && d.key === 'likes' && d.value === 9);
     assert.deepEqual((await owner.sdk.getGroupCounters({ groupID: id })).data.counters, { likes: 9 });
+
+    const eve = await world.raw({ node: 1, login: world.id('eve') });
+    const write = async (command) => (await eve.request(`group_open_http_svc.${command}`, { GroupId: id, AttrMainSeq: 0, Mode: 'Increase',
+      GroupAttr: [{ key: 'topic', value: 'spoilt' }], GroupCounter: [{ Key: 'likes', Value: 1 }] })).ErrorCode;
+    const unheard = async (who) => {
+      for (const command of ['set_group_attr', 'modify_group_attr', 'delete_group_attr', 'clear_group_attr', 'update_group_counter']) {
+        assert.equal(await write(command), 10007, `${command} of ${who}`);
+      }
+    };
+    await unheard('somebody who never came in');
+    assert.equal((await eve.request('group_open_http_svc.apply_join_group', { GroupId: id })).ErrorCode, 0);
+    assert.equal(await write('update_group_counter'), 0);
+    await owner.waitFor('GROUP_COUNTER_UPDATED', (d) => d.groupID === id && d.key === 'likes' && d.value === 10);
+    await owner.sdk.deleteGroupMember({ groupID: id, userIDList: [eve.userID], reason: 'spoils', duration: 60 });
+    await unheard('somebody who is banned');
+    assert.deepEqual((await owner.sdk.getGroupCounters({ groupID: id })).data.counters, { likes: 10 });
+    assert.deepEqual((await ann.sdk.getGroupAttributes({ groupID: id, keyList: [] })).data.groupAttributes, { topic: 'beta' });
   });
 
   test('a message is recalled by its sender and by the owner', async (world) => {

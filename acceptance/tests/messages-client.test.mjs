@@ -72,7 +72,7 @@ engines('messages: client', { env: { IMSERVER_MAX_WEB_INSTANCES: '3' } }, ({ tes
     await Promise.all([alice, bob, carol].map((user) => user.waitFor('SERVER_CONFIG_UPDATED')));
     const { data } = await alice.sdk.createGroup({ type: 'Public', name: 'Team', memberList: [bob, carol].map((u) => ({ userID: u.userID })) });
     const { groupID } = data.group;
-    for (const u of [bob, carol]) await u.waitFor('GROUP_LIST_UPDATED', (list) => list.some((g) => g.groupID === groupID));
+    for (const u of [bob, carol]) await u.waitForGroup(groupID);
     const invited = await alice.sdk.inviteInGroup({ groupID, inviteeList: [bob.userID], data: 'stand-up', timeout: 30 });
     const { inviteID } = invited.inviteID ? invited : invited.data;
     await bob.waitFor('NEW_INVITATION_RECEIVED', (i) => i.inviteID === inviteID && i.groupID === groupID);

@@ -137,15 +137,22 @@ engines('presence and nodes', { env, engines: ['cluster'], timeout: 120000 }, ({
     await alice.login();
     const [stays, moves] = [await world.raw({ node: 1, login: world.id('stays') }), await world.raw({ node: 1, login: world.id('moves') })];
     await alice.sdk.subscribeUserStatus({ userIDList: [stays.userID, moves.userID] });
+    // A login is told a moment later, also to those who subscribe meanwhile: what is told after it means that it has been.
+    assert.equal((await moves.request('im_open_status.ws_set_custom_status', { CustomStatus: 'here' })).ErrorCode, 0);
+    await waitForStatus(alice, moves.userID, 1, { custom: 'here' });
+    const since = alice.mark();
     await world.nodes[1].kill();
-    const moved = await world.raw({ node: 0 });
-    moved.session = moves.session;
-    assert.equal((await moved.request('im_open_status.wslogin', { State: 'Online' })).ErrorCode, 0);
-    await waitForStatus(alice, stays.userID, 3, { timeout: 40000 });
-    assert.deepEqual(await statusOf(alice, stays.userID), [3, '']);
-    assert.deepEqual(await statusOf(alice, moves.userID), [1, '']);
-    await alice.expectNone('USER_STATUS_UPDATED', (list) => list.some((s) => s.userID === moves.userID), { within: 3000 });
-    await world.nodes[1].start();
+    try {
+      const moved = await world.raw({ node: 0 });
+      moved.session = moves.session;
+      assert.equal((await moved.request('im_open_status.wslogin', { State: 'Online' })).ErrorCode, 0);
+      await waitForStatus(alice, stays.userID, 3, { timeout: 40000, since });
+      assert.deepEqual(await statusOf(alice, stays.userID), [3, '']);
+      assert.deepEqual(await statusOf(alice, moves.userID), [1, 'here']);
+      await alice.expectNone('USER_STATUS_UPDATED', (list) => list.some((s) => s.userID === moves.userID), { within: 3000, since });
+    } finally {
+      await world.nodes[1].start();
+    }
   });
 
   test('Redis loses everything: who is online is known again by itself', async (world) => {

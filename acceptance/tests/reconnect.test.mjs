@@ -106,6 +106,7 @@ engines('reconnect', {}, ({ test }) => {
     const [alice, bob] = await world.users('alice', 'bob');
     const { data } = await alice.sdk.createGroup({ type: 'Public', name: 'busy', groupID: world.id('busy'), memberList: [{ userID: bob.userID }] });
     const { groupID } = data.group;
+    await bob.waitForGroup(groupID);
     const sent = [await alice.sendText(groupID, 'first', { group: true })];
     await bob.waitForMessage((m) => m.ID === sent[0].ID);
     let talking = true;
@@ -116,10 +117,13 @@ engines('reconnect', {}, ({ test }) => {
       }
     })();
     talk.catch(() => {}); // what ends the test ends it, too
-    const heard = (messages) => until(() => {
+    const missing = (messages) => {
       const ids = new Set(bob.received().map((m) => m.ID));
-      return messages.every((m) => ids.has(m.ID));
-    }, { timeout: 15000, what: 'every message of the outage' });
+      return messages.filter((m) => !ids.has(m.ID));
+    };
+    const heard = (messages) => until(() => missing(messages).length === 0, { timeout: 15000 }).catch(() => {
+      assert.fail(`of ${sent.length} messages these were not heard: ${missing(messages).map((m) => m.sequence)}`);
+    });
     for (let i = 0; i < 5; i++) {
       await bob.network.goOffline();
       await sleep(150);

@@ -15,7 +15,7 @@ engines('rolling restart', { engines: ['cluster'], timeout: 180000 }, ({ test })
       await carol.sdk.subscribeUserStatus({ userIDList: [alice.userID, bob.userID] });
       const { data } = await alice.sdk.createGroup({ type: 'Public', name: 'crew', groupID: world.id('crew'), joinOption: 'FreeAccess', memberList: [{ userID: bob.userID }, { userID: carol.userID }] });
       const { groupID } = data.group;
-      await bob.waitFor('GROUP_LIST_UPDATED', (list) => list.some((g) => g.groupID === groupID));
+      await bob.waitForGroup(groupID);
       const quiet = carol.mark();
 
       const toBob = [];

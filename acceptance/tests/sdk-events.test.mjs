@@ -45,7 +45,8 @@ class Stage {
     this.all = [this.ann, ...this.watching];
     const { data } = await this.ann.sdk.createGroup({ type: 'Public', name: 'Team', memberList: [{ userID: this.ben.userID }] });
     this.group = data.group.groupID;
-    for (const d of this.watching) await d.waitFor('GROUP_LIST_UPDATED', (list) => list.some((g) => g.groupID === this.group));
+    for (const d of [this.ben, this.ben2]) await d.waitForGroup(this.group);
+    await this.ann2.waitFor('GROUP_LIST_UPDATED', (list) => list.some((g) => g.groupID === this.group)); // of one's own it asks for no profile
     return this;
   }
 

@@ -10,6 +10,7 @@
 #
 #   IMSERVER_TEST_DIR     where data, ports and logs are kept
 #   IMSERVER_TEST_FSYNC   on (default: what a benchmark must use) or off (faster functional tests)
+#   IMSERVER_TEST_SYNC_DELAY   microseconds that each sync of Postgres' log takes longer, as on a slower disk (needs strace)
 set -euo pipefail
 
 tmp=${TMPDIR:-/tmp}
@@ -104,7 +105,14 @@ pg_up() {
     fi
     free_port >"$pg/port"
     as_db rm -f "$pg/data/postmaster.pid" # of a process that is gone
-    as_db "$bin/pg_ctl" -D "$pg/data" -l "$pg/log" -w -t 60 -o "-p $(cat "$pg/port") -h 127.0.0.1 -k '' \
+    local postgres=$bin/postgres
+    if [ -n "${IMSERVER_TEST_SYNC_DELAY:-}" ]; then
+      postgres=$pg/slow-postgres
+      printf '#!/bin/sh\nexec strace -D -f --seccomp-bpf -qq -o /dev/null -e trace=fdatasync -e inject=fdatasync:delay_exit=%s %s "$@"\n' \
+        "$IMSERVER_TEST_SYNC_DELAY" "$bin/postgres" >"$postgres"
+      chmod 755 "$postgres"
+    fi
+    as_db "$bin/pg_ctl" -p "$postgres" -D "$pg/data" -l "$pg/log" -w -t 60 -o "-p $(cat "$pg/port") -h 127.0.0.1 -k '' \
       -c max_connections=400 -c shared_buffers=256MB -c fsync=$fsync -c log_min_messages=warning" start >/dev/null </dev/null ||
       { tail -20 "$pg/log" >&2; die "Postgres did not start"; }
     echo "$fsync" >"$dir/fsync"

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
+	"slices"
 
 	"imserver/internal/account"
 	"imserver/internal/command"
@@ -33,18 +35,18 @@ func newCast(s *Service, app *config.App) *follower {
 
 // lookAtCasts repairs what was missed of broadcasts.
 func (s *Service) lookAtCasts(ctx context.Context) {
-	s.mu.Lock()
-	list := make([]*follower, 0, len(s.casts))
-	for _, f := range s.casts {
-		list = append(list, f)
-	}
-	s.mu.Unlock()
-	for _, f := range list {
-		if c, err := s.Ledger.Renew(ctx, f.id, nil, s.Now()); err == nil && !s.waits(f.id) {
+	for _, f := range s.allCasts() {
+		if c, err := s.Ledger.Renew(ctx, f.id, nil, s.Now()); err == nil && !s.backlog.waits(f.id) {
 			f.lookAgain(c.last)
 		}
 		f.trim(s.Now())
 	}
+}
+
+func (s *Service) allCasts() []*follower {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Values(s.casts))
 }
 
 // casts returns the app's broadcasts.

@@ -60,6 +60,14 @@ func (e *Event) unnumbered() *Event {
 		ClientSeq: e.ClientSeq, ClientTime: e.ClientTime, Time: e.Time, Count: e.Count, Last: e.Last, node: e.node, count: e.count}
 }
 
+// eventName is what an event is known by, whatever sequence it gets where.
+type eventName struct {
+	node  uint64
+	count int64
+}
+
+func (e *Event) name() eventName { return eventName{e.node, e.count} }
+
 // message reports whether somebody said it, rather than the system.
 func (e *Event) message() bool { return e.Kind == eventMessage && e.Sender != 0 }
 

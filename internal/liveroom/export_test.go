@@ -1,9 +1,12 @@
 package liveroom
 
 import (
+	"context"
 	"time"
 
+	"imserver/internal/config"
 	"imserver/internal/fanout"
+	"imserver/internal/group"
 )
 
 // Exports for tests.
@@ -11,6 +14,7 @@ type (
 	Bounds   = bounds
 	Presence = presence
 	Record   = record
+	Census   = census
 	Follower = follower
 )
 
@@ -62,3 +66,14 @@ func NewRecord(d fanout.Device, room, place int64) Record {
 
 // RepeatForTest reports whether the ledger found that the event repeats another.
 func (e *Event) RepeatForTest() bool { return e.repeat }
+
+// CountForTest is the event's number among those of its node.
+func (e *Event) CountForTest() int64 { return e.count }
+
+// PublishForTest gives e its place and hands it to the watchers on every node.
+func (s *Service) PublishForTest(e *Event, b Bounds, done func(error)) { s.publish(e, b, done) }
+
+// OpenForTest makes the node hear of a room.
+func (s *Service) OpenForTest(ctx context.Context, app *config.App, g *group.Info) {
+	s.open(ctx, app, g)
+}

@@ -30,7 +30,8 @@ type Ledger interface {
 	// (its answer was lost) is not appended again: Seq stays 0. Nor is what its
 	// sender repeats: then repeat is set, and Seq the first one's.
 	Append(e *Event, floor int64, b bounds, done func(error))
-	// Restore remembers events that have their sequences, after a loss.
+	// Restore remembers events that have their sequences, after a loss. Those
+	// that were appended anew keep their new ones.
 	Restore(ctx context.Context, room int64, list []*Event, b bounds) error
 	// Recent returns the events above a sequence, oldest first.
 	Recent(ctx context.Context, room, after int64) ([]*Event, error)

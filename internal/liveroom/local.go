@@ -57,6 +57,10 @@ func (l *Local) Append(e *Event, floor int64, b bounds, done func(error)) {
 	l.mu.Lock()
 	defer l.mu.Unlock() // done too: events of a room are told in their order
 	r, now := l.roomLocked(e.Room), l.now()
+	if r.recent.has(e) {
+		done(nil)
+		return
+	}
 	if e.message() {
 		if first := r.recent.sent(e.Sender, e.Random, e.ClientSeq); first != nil {
 			e.Seq, e.repeat = first.Seq, true

@@ -50,10 +50,15 @@ func (s *Service) Look(ctx context.Context, n int) {
 func (s *Service) reset() {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
+	s.backlog.doubt(s.Now())
 	s.catchUp()
 	for _, r := range s.all() {
-		r.repair(r.newest())
+		r.doubt()
+		r.repair()
 		r.look(ctx, 0)
+	}
+	for _, f := range s.allCasts() {
+		f.doubt()
 	}
 	s.lookAtCasts(ctx)
 }
@@ -71,11 +76,9 @@ func (r *room) look(ctx context.Context, n int) {
 		c, err = r.s.Ledger.Renew(ctx, r.gid, alive, now.Add(-timeout))
 	}
 	if err == nil {
-		if c.last == 0 && r.newest() > 0 {
-			err = r.s.Ledger.Restore(ctx, r.gid, r.since(0), boundsIn(r.app))
-		}
 		r.counts(c.count)
-		if !r.s.waits(r.gid) {
+		if !r.s.backlog.waits(r.gid) { // else it is not known what the ledger lacks
+			err = r.restore(ctx, c.last)
 			r.lookAgain(c.last)
 		}
 	} else {
@@ -90,6 +93,20 @@ func (r *room) look(ctx context.Context, n int) {
 	r.part(ctx, gone, c.gone)
 	r.follower.trim(now)
 	r.s.closeIdle(r, now)
+}
+
+// restore tells a ledger that has lost its memory what this node remembers.
+// last is the newest sequence that the ledger knows.
+func (r *room) restore(ctx context.Context, last int64) error {
+	list, lost := r.numbered()
+	if len(list) == 0 || last > 0 && !lost {
+		return nil
+	}
+	err := r.s.Ledger.Restore(ctx, r.gid, list, boundsIn(r.app))
+	if err == nil {
+		r.restored()
+	}
+	return err
 }
 
 // inspect finds which accounts are alive and which devices are gone; the

@@ -2,7 +2,6 @@ package liveroom
 
 import (
 	"encoding/binary"
-	"slices"
 	"time"
 )
 
@@ -17,7 +16,7 @@ func (s *Service) publish(e *Event, b bounds, done func(error)) {
 		switch {
 		case e.repeat:
 		case err == nil:
-			s.spread(f, e)
+			s.spread(f, e, s.Now())
 		case f == nil && done != nil: // nobody has it, and it would get another sequence later
 			done(err)
 			return
@@ -28,7 +27,7 @@ func (s *Service) publish(e *Event, b bounds, done func(error)) {
 			done(nil)
 		}
 	}
-	if s.behind.Load() {
+	if !s.backlog.empty() {
 		s.catching.Lock() // what came before e is asked for before it
 		defer s.catching.Unlock()
 		if !s.catchUpLocked() {
@@ -45,6 +44,7 @@ func (s *Service) publish(e *Event, b bounds, done func(error)) {
 // noteFailure notes that the ledger has failed just now.
 func (s *Service) noteFailure(err error) {
 	if err != nil {
+		s.backlog.doubt(s.Now())
 		s.mu.Lock()
 		s.failed = time.Now()
 		s.mu.Unlock()
@@ -60,22 +60,15 @@ func (f *follower) floor() int64 {
 	return f.newest()
 }
 
-// spread hands an appended event to this node and the others.
-func (s *Service) spread(f *follower, e *Event) {
+// spread hands an appended event, which was published at a time, to this node
+// and the others.
+func (s *Service) spread(f *follower, e *Event, at time.Time) {
 	if f != nil {
 		f.take(e)
 	}
+	s.backlog.tell(e, at)
 	s.tellRoom(e.Room, noteEvent, e.encode(binary.AppendVarint(binary.AppendVarint(nil, e.Seq), e.Prev)))
 }
-
-// unsent is an event that the other nodes do not have yet.
-type unsent struct {
-	event *Event
-	at    time.Time
-}
-
-// maxUnsent bounds what is kept for other nodes while the ledger is away.
-const maxUnsent = 10_000
 
 // alone does without the ledger: the watchers of this node have the event at
 // once, the others when the ledger is back, if that is soon enough.
@@ -87,22 +80,11 @@ func (s *Service) alone(f *follower, e *Event) {
 	} else {
 		e.Seq = nextSeq(0, s.Now(), s.slot)
 	}
-	s.keep(unsent{later, s.Now()})
+	s.backlog.keep(later, s.Now())
 }
 
-// keep puts an event to those that are for the other nodes, later.
-func (s *Service) keep(u unsent) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.unsent = append(s.unsent, u)
-	if over := len(s.unsent) - maxUnsent; over > 0 {
-		s.unsent = slices.Delete(s.unsent, 0, over)
-	}
-	s.behind.Store(true)
-}
-
-// catchUp appends what was kept while the ledger was away, as far as it is
-// within the age that events are remembered for. What fails again waits again.
+// catchUp appends what other nodes may not have, as far as it is within the
+// age that events are remembered for. What fails again waits again.
 func (s *Service) catchUp() {
 	s.catching.Lock()
 	defer s.catching.Unlock()
@@ -114,43 +96,30 @@ func (s *Service) catchUp() {
 // that nothing was tried.
 func (s *Service) catchUpLocked() bool {
 	s.mu.Lock()
-	if time.Since(s.failed) < retryAfter {
-		s.mu.Unlock()
+	failed := s.failed
+	s.mu.Unlock()
+	if time.Since(failed) < retryAfter {
 		return false
 	}
-	list := s.unsent
-	s.unsent = nil
-	s.mu.Unlock()
-	for _, u := range list {
+	for _, u := range s.backlog.take() {
 		b := s.boundsOf(u.event.Room)
 		if s.Now().Sub(u.at) > b.age {
+			s.backlog.settle(u, true)
 			continue
 		}
 		f := s.follower(u.event.Room)
-		s.Ledger.Append(u.event, f.floor(), b, func(err error) {
+		e := u.event.unnumbered()
+		s.Ledger.Append(e, f.floor(), b, func(err error) {
 			switch {
-			case err != nil:
-				s.noteFailure(err)
-				s.keep(u)
-			case u.event.Seq > 0 && !u.event.repeat:
-				s.spread(f, u.event)
+			case err != nil || e.repeat:
+			case e.Seq > 0: // the ledger did not have it
+				s.spread(f, e, u.at)
+			default: // others find it there, unless it is lost now
+				s.backlog.tell(e, u.at)
 			}
+			s.backlog.settle(u, err == nil)
+			s.noteFailure(err)
 		})
 	}
-	s.mu.Lock()
-	s.behind.Store(len(s.unsent) > 0)
-	s.mu.Unlock()
 	return true
-}
-
-// waits reports whether events of the room wait for the ledger.
-func (s *Service) waits(room int64) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, u := range s.unsent {
-		if u.event.Room == room {
-			return true
-		}
-	}
-	return false
 }

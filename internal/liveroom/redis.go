@@ -286,7 +286,7 @@ func (l *Redis) Restore(ctx context.Context, room int64, list []*Event, b bounds
 		for i, e := range list {
 			members[i] = redis.Z{Score: float64(e.Seq), Member: e.encode(nil)}
 		}
-		pipe.ZAdd(ctx, l.key(room, "events"), members...)
+		pipe.ZAddNX(ctx, l.key(room, "events"), members...)
 		pipe.PExpire(ctx, l.key(room, "events"), b.age+10*time.Second)
 		pipe.HSetNX(ctx, l.key(room, "head"), "s", list[len(list)-1].Seq)
 		pipe.Expire(ctx, l.key(room, "head"), 24*time.Hour)

@@ -16,7 +16,14 @@ type bounds struct {
 // for concurrent use.
 type ring struct {
 	list []*Event
+	// Names are known for longer, because the ledger may remember an event
+	// longer: under a later number, when it was appended anew.
+	known map[eventName]struct{}
+	names []eventName // of known, oldest first
 }
+
+// namesPerEvent is how many names are known for each event that is remembered.
+const namesPerEvent = 4
 
 func bySeq(e *Event, seq int64) int {
 	switch {
@@ -28,9 +35,9 @@ func bySeq(e *Event, seq int64) int {
 	return 0
 }
 
-// has reports whether the event with that sequence is remembered.
-func (r *ring) has(seq int64) bool {
-	_, found := slices.BinarySearchFunc(r.list, seq, bySeq)
+// has reports whether e has been added, under whatever sequence.
+func (r *ring) has(e *Event) bool {
+	_, found := r.known[e.name()]
 	return found
 }
 
@@ -40,6 +47,15 @@ func (r *ring) add(e *Event, b bounds, now time.Time) {
 		r.list = append(r.list, e)
 	} else if i, found := slices.BinarySearchFunc(r.list, e.Seq, bySeq); !found {
 		r.list = slices.Insert(r.list, i, e)
+	} else {
+		return
+	}
+	if r.known == nil {
+		r.known = map[eventName]struct{}{}
+	}
+	if _, found := r.known[e.name()]; !found {
+		r.known[e.name()] = struct{}{}
+		r.names = append(r.names, e.name())
 	}
 	r.trim(b, now)
 }
@@ -55,7 +71,11 @@ func (r *ring) trim(b bounds, now time.Time) {
 	}
 	clear(r.list[:old])
 	if r.list = r.list[old:]; len(r.list) == 0 {
-		r.list = nil
+		r.list, r.known, r.names = nil, nil, nil
+	}
+	for len(r.names) > namesPerEvent*b.events {
+		delete(r.known, r.names[0])
+		r.names = r.names[1:]
 	}
 }
 

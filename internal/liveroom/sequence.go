@@ -27,6 +27,9 @@ func seqAt(t time.Time) int64 { return max(t.UnixMilli()-epoch, 1) << slotBits }
 // timeOf returns the moment of a sequence.
 func timeOf(seq int64) time.Time { return time.UnixMilli(seq>>slotBits + epoch) }
 
+// seqSpan returns how far sequences go up in a while.
+func seqSpan(d time.Duration) int64 { return d.Milliseconds() << slotBits }
+
 // nextSeq returns the sequence after last, in a slot.
 func nextSeq(last int64, now time.Time, slot int64) int64 {
 	seq := seqAt(now)

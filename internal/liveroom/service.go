@@ -61,11 +61,10 @@ type Service struct {
 	mu     sync.Mutex
 	rooms  map[int64]*room      // guarded by mu
 	casts  map[uint32]*follower // guarded by mu: broadcasts, by app
-	unsent []unsent             // guarded by mu: events that other nodes do not have
 	failed time.Time            // guarded by mu: when the ledger was last found away
 
-	behind   atomic.Bool // there may be some unsent
-	catching sync.Mutex  // held while they are appended; comes before mu
+	backlog  backlog    // events that other nodes may not have
+	catching sync.Mutex // held while they are appended; comes before mu
 }
 
 type metrics struct {

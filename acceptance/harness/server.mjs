@@ -133,8 +133,7 @@ export async function startServer(engine, { env = {}, nodes: nodeCount = 2, redi
       ...env,
     }));
   }
-  for (const node of nodes) await node.start(); // one after the other: the first one migrates
-  return {
+  const server = {
     engine, app, nodes, database, redis, dir,
     async stop() {
       for (const node of nodes) if (node.running) await node.stop();
@@ -143,4 +142,11 @@ export async function startServer(engine, { env = {}, nodes: nodeCount = 2, redi
       rmSync(dir, { recursive: true, force: true });
     },
   };
+  try {
+    for (const node of nodes) await node.start(); // one after the other: the first one migrates
+  } catch (error) {
+    await server.stop().catch(() => {}); // what runs would keep the test's process
+    throw error;
+  }
+  return server;
 }

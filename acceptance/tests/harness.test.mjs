@@ -1,9 +1,11 @@
-// The harness itself: tickets and frames need no server.
+// The harness itself: tickets, frames, and what is left of a server that does not start.
 import test from 'node:test';
 import assert from 'node:assert/strict';
 import { inflateSync, deflateSync } from 'node:zlib';
 import { userSig, expiredSig } from '../harness/sig.mjs';
 import { decodeFrame } from '../harness/frames.mjs';
+import { startServer } from '../harness/server.mjs';
+import { until } from '../harness/wait.mjs';
 
 const app = { appID: 1400000001, key: 'k' };
 const open = (sig) => JSON.parse(inflateSync(Buffer.from(sig.replace(/\*/g, '+').replace(/-/g, '/').replace(/_/g, '='), 'base64')));
@@ -24,4 +26,11 @@ test('frames are read plain and compressed; anything else is no frame', () => {
   assert.deepEqual(decodeFrame(Buffer.concat([Buffer.from('COMP'), deflateSync(json)])), { head: { seq: 1 }, body: {}, compressed: true });
   assert.equal(decodeFrame(Buffer.from('COMPnonsense')), null);
   assert.equal(decodeFrame(Buffer.from('[]')), null);
+});
+
+test('a cluster of which a node does not start leaves nothing running', { skip: process.env.IMSERVER_TEST_POSTGRES_URL ? false : 'IMSERVER_TEST_POSTGRES_URL is not set' }, async () => {
+  const children = () => process.getActiveResourcesInfo().filter((name) => name === 'ProcessWrap').length;
+  const before = children();
+  await assert.rejects(startServer('cluster', { env: { IMSERVER_RETENTION: '7' } }), /ended at start[^]*not a duration/);
+  await until(() => children() === before, { what: 'no process is left' });
 });

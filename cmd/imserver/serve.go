@@ -42,7 +42,6 @@ func serve(ctx context.Context, c *config.Config, out io.Writer) error {
 	for _, name := range c.Unbuilt() {
 		log.Warn("this setting has no effect in this version", "name", name)
 	}
-	leaveProcessor(c, log)
 	release, err := holdFolder(ctx, c)
 	if err != nil {
 		return err

@@ -163,6 +163,15 @@ engines('session', {}, ({ test }) => {
     assert.equal((await alice.request('im_open_status.wshello')).ErrorCode, 0, 'and the login goes on');
   });
 
+  test('what was asked before a logout is answered as before it', async (world) => {
+    for (let i = 0; i < 20; i++) {
+      const client = await world.raw({ node: i, login: world.id('alice') });
+      const asked = Array.from({ length: 5 }, () => client.request('recentcontact.page_get', { TimeStamp: 0, StartIndex: 0, OrderType: 1 }));
+      const out = client.request('im_open_status.wslogout');
+      assert.deepEqual((await Promise.all([...asked, out])).map((answer) => answer.ErrorCode), [0, 0, 0, 0, 0, 0]);
+    }
+  });
+
   test('a session ends with its logout; the logout itself never fails', async (world) => {
     const raw = await world.raw({ login: world.id('alice') });
     const logout = () => raw.request('im_open_status.wslogout', { wslogout_type: 0, is_web_uniapp: 0 });

@@ -60,6 +60,9 @@ const (
 	// such as coming into a live room when it begins. A node works on a few of
 	// them at a time, so that they keep nobody else waiting.
 	Crowded
+	// Last commands start when those of the connection before them are done: a
+	// logout must not refuse what was asked before it, which SDKs throw.
+	Last
 
 	callers = Users | Admins | Anonymous | Tickets
 )

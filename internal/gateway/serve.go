@@ -80,8 +80,8 @@ func (c *Conn) handle(frame *[]byte, size int64) {
 // live rooms.
 const maxHeld = 64
 
-// begin counts a command in flight; it waits while there are too many. Of held
-// ones it admits a bounded number.
+// begin counts a command in flight; it waits while there are too many, before a
+// last one while there are any. Of held ones it admits a bounded number.
 func (c *Conn) begin(r request) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -92,7 +92,11 @@ func (c *Conn) begin(r request) bool {
 		c.held++
 		return true
 	}
-	for c.inflight >= c.server.opts.MaxInflight && !c.closed {
+	most := c.server.opts.MaxInflight
+	if r.access&command.Last != 0 {
+		most = 1
+	}
+	for c.inflight >= most && !c.closed {
 		if c.room == nil {
 			c.room = newCond(&c.mu)
 		}

@@ -14,7 +14,7 @@ import (
 func (s *Service) Register(t *command.Table) {
 	command.Handle(t, "im_open_status.wslogin", command.Users|command.Tickets|command.Stale, s.login)
 	command.Handle(t, "im_open_status.wshello", command.Users|command.Stale, s.hello)
-	command.Handle(t, "im_open_status.wslogout", command.Users|command.Anonymous|command.Stale, s.logout)
+	command.Handle(t, "im_open_status.wslogout", command.Users|command.Anonymous|command.Stale|command.Last, s.logout)
 	for _, name := range []string{"im_open_status.ws_stat_background", "im_open_status.ws_stat_foreground"} {
 		command.Handle(t, name, command.Users, s.ground)
 	}

@@ -78,12 +78,15 @@ engines('presence', { env }, ({ test }) => {
     const [alice] = await world.users('alice');
     const first = await world.raw({ node: 0, login: world.id('bob') });
     await alice.sdk.subscribeUserStatus({ userIDList: [first.userID] });
+    await first.request('im_open_status.ws_set_custom_status', { CustomStatus: 'here' });
+    await waitForStatus(alice, first.userID, 1, { custom: 'here' }); // whose login is told until then
+    const since = alice.mark();
     first.socket.terminate();
     const back = await world.raw({ node: 1 });
     back.session = first.session;
     assert.equal((await back.request('im_open_status.wslogin', { State: 'Online' })).ErrorCode, 0);
-    await alice.expectNone('USER_STATUS_UPDATED', undefined, { within: (grace + 3) * 1000 });
-    assert.deepEqual(await statusOf(alice, first.userID), [1, '']);
+    await alice.expectNone('USER_STATUS_UPDATED', undefined, { within: (grace + 3) * 1000, since });
+    assert.deepEqual(await statusOf(alice, first.userID), [1, 'here']);
   });
 
   test('watches and the custom status outlive a reconnect', async (world) => {

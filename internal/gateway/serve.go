@@ -165,7 +165,7 @@ func (c *Conn) serveOrdered() {
 
 // serve runs one command and replies, at once or when its commit is done.
 func (c *Conn) serve(r request) {
-	ctx, cancel := context.WithTimeout(context.Background(), c.server.opts.Timeout)
+	ctx := withTimeout(c.server.opts.Timeout)
 	call, err := c.authenticate(ctx, r)
 	if err == nil && r.access&command.CatchUp != 0 && call.Kind == command.Users {
 		call.CatchingUp = c.catchingUp()
@@ -173,21 +173,21 @@ func (c *Conn) serve(r request) {
 	if err == nil && r.access&command.Once != 0 && call.Kind == command.Users {
 		again, first := c.server.replays.claim(call, r)
 		if !first {
-			defer cancel()
+			defer ctx.end()
 			answer, err := again.wait(ctx)
 			c.finish(r, call, answer, err)
 			return
 		}
 		answer, err := c.run(ctx, call, r)
 		answer, err = command.Await(ctx, answer, err)
-		cancel()
+		ctx.end()
 		again.done(answer, err)
 		c.finish(r, call, answer, err)
 		return
 	}
 	if err == nil && r.access&command.Snapshot != 0 && call.Kind == command.Users {
 		c.serveSnapshot(ctx, call, r)
-		cancel()
+		ctx.end()
 		return
 	}
 	var answer any
@@ -196,12 +196,12 @@ func (c *Conn) serve(r request) {
 	}
 	if later, ok := answer.(command.Later); ok && err == nil {
 		later(func(answer any, err error) {
-			cancel()
+			ctx.end()
 			c.finish(r, call, answer, err)
 		})
 		return
 	}
-	cancel()
+	ctx.end()
 	c.finish(r, call, answer, err)
 }
 

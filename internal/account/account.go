@@ -213,6 +213,9 @@ func nameable(id string) bool {
 
 // ByUID returns the account with number uid; [command.CodeNoAccount] if gone.
 func (d *Directory) ByUID(ctx context.Context, uid int64) (*Account, error) {
+	if a, ok := d.byUID.Get(uid); ok {
+		return a, nil
+	}
 	found, err := d.ByUIDs(ctx, []int64{uid})
 	if err != nil {
 		return nil, err

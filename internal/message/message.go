@@ -127,7 +127,7 @@ func (m *Message) appendFields(o *wire.Object, a *account.Account) {
 // for the sender's own others: there From and To are swapped and IsSyncMsg is
 // set, TinyId stays the sender's (protocol 02 §5.1, §5.2).
 func (m *Message) pushItem(sender, receiver *account.Account, kind copyKind) []byte {
-	o := wire.OpenObject(make([]byte, 0, len(m.Body)+len(m.Cloud)+480))
+	o := wire.OpenObject(openEvent(make([]byte, 0, len(m.Body)+len(m.Cloud)+512), 9, "C2cMsgArray"))
 	if kind == toReceiver {
 		o.Str("From_Account", sender.UserID)
 		o.Str("To_Account", receiver.UserID)
@@ -143,7 +143,7 @@ func (m *Message) pushItem(sender, receiver *account.Account, kind copyKind) []b
 		panic(fmt.Sprintf("message %s has no place", m.Key())) // a programming error
 	}
 	m.appendFields(&o, sender)
-	return eventItem(9, "C2cMsgArray", o.Close())
+	return append(o.Close(), eventEnd...)
 }
 
 // copyKind says whom a pushed copy is for.
@@ -157,15 +157,21 @@ const (
 
 // eventItem wraps one object as {"Event":n,"key":[object]}.
 func eventItem(event int64, key string, object []byte) []byte {
-	b := make([]byte, 0, len(object)+len(key)+32)
-	b = append(b, `{"Event":`...)
-	b = strconv.AppendInt(b, event, 10)
-	b = append(b, ',', '"')
-	b = append(b, key...)
-	b = append(b, `":[`...)
-	b = append(b, object...)
-	return append(b, `]}`...)
+	b := openEvent(make([]byte, 0, len(object)+len(key)+32), event, key)
+	return append(append(b, object...), eventEnd...)
 }
+
+// openEvent appends what eventItem has before the object, eventEnd is what
+// follows: what every message makes is built in its place.
+func openEvent(dst []byte, event int64, key string) []byte {
+	dst = append(dst, `{"Event":`...)
+	dst = strconv.AppendInt(dst, event, 10)
+	dst = append(dst, ',', '"')
+	dst = append(dst, key...)
+	return append(dst, `":[`...)
+}
+
+const eventEnd = `]}`
 
 // historyItem is the form in history pages and sync lists (protocol 02 §2.1, §7).
 func (m *Message) historyItem(sender, receiver *account.Account) []byte {

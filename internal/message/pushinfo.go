@@ -2,6 +2,7 @@ package message
 
 import (
 	"encoding/json"
+	"sync/atomic"
 
 	"github.com/tidwall/gjson"
 )
@@ -19,11 +20,24 @@ func KeepPushInfo(raw json.RawMessage, limit int) []byte {
 	if len(raw) > limit {
 		return nil
 	}
-	if info := gjson.ParseBytes(raw); !info.IsObject() || saysNothing(info) {
+	if last := silent.Load(); last != nil && string(raw) == *last {
+		return nil
+	}
+	info := gjson.ParseBytes(raw)
+	if !info.IsObject() {
+		return nil
+	}
+	if saysNothing(info) {
+		text := string(raw)
+		silent.Store(&text)
 		return nil
 	}
 	return compact(raw)
 }
+
+// silent is the last OfflinePushInfo that said nothing. The clients of an app
+// send the same with every message, so it is seldom read a second time.
+var silent atomic.Pointer[string]
 
 // saysNothing reports whether v holds defaults alone.
 func saysNothing(v gjson.Result) bool {

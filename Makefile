@@ -78,18 +78,18 @@ microbench: ## Run the Go benchmarks
 	$(SERVICES) && $(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./...
 
 faults: ## Break nodes, Postgres, Redis and the network under load; check that nothing is lost
-	$(SERVICES) && $(GO) run ./faults $(if $(SHORT),-short,-docs docs/faults.md)
+	$(SERVICES) && CGO_ENABLED=0 $(GO) run ./faults $(if $(SHORT),-short,-docs docs/faults.md)
 
 overload: ## Measure what clients who ask too much cost the others, write docs/faults.md's table
-	$(SERVICES) && $(GO) run ./faults -overload -docs docs/faults.md
+	$(SERVICES) && CGO_ENABLED=0 $(GO) run ./faults -overload -docs docs/faults.md
 
 soak: ## Let each engine work for SOAKTIME and fail if anything grows that should not, write docs/faults.md's table
-	$(SERVICES) && $(GO) run ./faults -soak $(SOAKTIME) -docs docs/faults.md
+	$(SERVICES) && CGO_ENABLED=0 $(GO) run ./faults -soak $(SOAKTIME) -docs docs/faults.md
 
 fuzz: ## Run every fuzz target below FUZZED for FUZZTIME
 	@grep -rEo --include='*_test.go' '^func Fuzz\w+' $(FUZZED) | sed 's|/[^/]*:func | |' | while read -r package target; do \
 		echo "$$package $$target"; \
-		$(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) ./$$package || exit 1; \
+		CGO_ENABLED=0 $(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) ./$$package || exit 1; \
 	done
 
 # On a machine that has compiled nothing yet, staticcheck reads SQLite and all else for two minutes: run make lint before a commit.

@@ -10,8 +10,7 @@ import (
 // for its end. Most messages are accepted without that: what they need is in
 // memory, and their commit has a time of its own.
 type deadline struct {
-	context.Context // has nothing to say
-	at              time.Time
+	at time.Time
 
 	mu     sync.Mutex
 	timed  context.Context // guarded by mu: nil until somebody waits
@@ -22,7 +21,7 @@ type deadline struct {
 // withTimeout returns a context that ends after d, or with end, which must be
 // called when the command is done.
 func withTimeout(d time.Duration) *deadline {
-	return &deadline{Context: context.Background(), at: time.Now().Add(d)}
+	return &deadline{at: time.Now().Add(d)}
 }
 
 // end releases what the context holds.
@@ -43,7 +42,7 @@ func (d *deadline) Done() <-chan struct{} {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.timed == nil {
-		d.timed, d.cancel = context.WithDeadline(d.Context, d.at)
+		d.timed, d.cancel = context.WithDeadline(context.Background(), d.at)
 		if d.ended {
 			d.cancel()
 		}
@@ -64,4 +63,16 @@ func (d *deadline) Err() error {
 		return context.DeadlineExceeded
 	}
 	return nil
+}
+
+// Value implements context.Context. There are no values; by asking, contexts
+// that are made of this one find what ends them, and need no goroutine for it.
+func (d *deadline) Value(key any) any {
+	d.mu.Lock()
+	timed := d.timed
+	d.mu.Unlock()
+	if timed == nil {
+		return nil
+	}
+	return timed.Value(key)
 }

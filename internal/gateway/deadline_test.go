@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -27,8 +28,12 @@ func TestDeadline(t *testing.T) {
 	t.Run("ends early, and with it what was made of it", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			d := withTimeout(time.Hour)
+			before := runtime.NumGoroutine()
 			child, cancel := context.WithTimeout(d, time.Minute)
 			defer cancel()
+			if now := runtime.NumGoroutine(); now != before {
+				t.Errorf("%d goroutines wait for the end of one context", now-before)
+			}
 			d.end()
 			<-child.Done()
 			if child.Err() != context.Canceled || d.Err() != context.Canceled {

@@ -20,7 +20,8 @@ func KeepPushInfo(raw json.RawMessage, limit int) []byte {
 	if len(raw) > limit {
 		return nil
 	}
-	if last := silent.Load(); last != nil && string(raw) == *last {
+	slot := &silent[len(raw)%len(silent)]
+	if last := slot.Load(); last != nil && string(raw) == *last {
 		return nil
 	}
 	info := gjson.ParseBytes(raw)
@@ -29,15 +30,15 @@ func KeepPushInfo(raw json.RawMessage, limit int) []byte {
 	}
 	if saysNothing(info) {
 		text := string(raw)
-		silent.Store(&text)
+		slot.Store(&text)
 		return nil
 	}
 	return compact(raw)
 }
 
-// silent is the last OfflinePushInfo that said nothing. The clients of an app
-// send the same with every message, so it is seldom read a second time.
-var silent atomic.Pointer[string]
+// silent are the last OfflinePushInfos that said nothing, by length. A client
+// sends the same with every message, so it is seldom read a second time.
+var silent [16]atomic.Pointer[string]
 
 // saysNothing reports whether v holds defaults alone.
 func saysNothing(v gjson.Result) bool {

@@ -103,3 +103,14 @@ func TestPushInfoIsKept(t *testing.T) {
 		}
 	})
 }
+
+// Ensure that what said nothing once is not taken for what says something.
+func TestKeepPushInfo(t *testing.T) {
+	for range 2 {
+		for info, kept := range map[string]bool{`{"PushFlag":0}`: false, `{"PushFlag":1}`: true, `{"Title":""}`: false, `{"Title": ""}`: false, `[]`: false, ``: false, `{"Title":"you have mail"}`: false} {
+			if got := message.KeepPushInfo(json.RawMessage(info), 20) != nil; got != kept {
+				t.Errorf("kept of %q: %v", info, got)
+			}
+		}
+	}
+}

@@ -25,7 +25,7 @@ SOAKTIME  ?= 10m
 SUITES    ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test unit acceptance compat style lint vuln bench microbench faults overload soak fuzz ci docker clean
+.PHONY: help run build test unit acceptance compat lint vuln bench microbench faults overload soak fuzz ci docker clean
 
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,14 +59,12 @@ acceptance: $(if $(RACE),,build) ## Run unmodified SDKs against the built server
 compat: ## Write docs/compatibility.md from what the last full acceptance run showed
 	cd acceptance && npm run compat
 
-lint: style ## Check formatting, go.mod, go vet and staticcheck
-	$(TOOL) staticcheck ./...
-
-style: ## Check formatting, go.mod and go vet
+lint: ## Check formatting, go.mod, go vet and staticcheck
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); \
 		if [ -n "$$unformatted" ]; then echo "not formatted:"; echo "$$unformatted"; exit 1; fi
 	$(GO) mod tidy -diff
 	CGO_ENABLED=0 $(GO) vet ./...
+	$(TOOL) staticcheck ./...
 
 vuln: ## Check the dependencies against the Go vulnerability database (needs the internet)
 	@GO="$(GO)" scripts/vuln.sh
@@ -92,11 +90,10 @@ fuzz: ## Run every fuzz target below FUZZED for FUZZTIME
 		CGO_ENABLED=0 $(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) ./$$package || exit 1; \
 	done
 
-# On a machine that has compiled nothing yet, staticcheck reads SQLite and all else for two minutes: run make lint before a commit.
 # A test that only a busy machine failed is tried once more, without the others, and named at the end. More than three with their
 # subtests are no accident.
 ci: export UNTRIMMED = 1 # so that what go vet has compiled is used again
-ci: style build ## What CI runs: vet, all tests with the race detector where it counts, short faults and fuzzing
+ci: lint build ## What CI runs: lint, all tests with the race detector where it counts, short faults and fuzzing
 	$(SERVICES) && $(TOOL) gotestsum --format pkgname-and-test-fails --rerun-fails=1 --rerun-fails-max-failures=6 --packages ./... -- $(RACEFLAGS) -vet=off -skip '$(ONEBYONE)'
 	$(SERVICES) && CGO_ENABLED=0 $(GO) test -vet=off -run '$(ONEBYONE)' ./cmd/imserver ./internal/group ./internal/grouplog
 	QUICK=1 $(MAKE) acceptance || QUICK=1 $(MAKE) acceptance JOBS=1 SUITES="$$(cat acceptance/results/failed)" # what a busy machine may have failed

@@ -46,7 +46,7 @@ func (c *company) ended(items, waiting int, took time.Duration, err error) {
 // expected is for how many items to wait, and for how long, when free are
 // there; 0 means not to.
 func (c *company) expected(free int) (wanted int, patience time.Duration) {
-	wanted = c.known * 7 / 8 // one who thinks longer is not worth everybody's waiting
+	wanted = c.known - c.known/12 // of many, one who thinks longer is not worth everybody's waiting
 	patience = min(c.took, mostPatience)
 	if wanted > companyMost || free == 0 || free >= wanted || patience < leastPatience {
 		return 0, 0

@@ -73,6 +73,7 @@ type Server struct {
 	places   *semaphore.Weighted // of commands that are worked on
 	crowd    *semaphore.Weighted // of those that thousands may ask at once
 	fan      fan
+	together together
 
 	nextID   atomic.Uint64
 	resyncs  atomic.Uint64 // counts calls of Resync
@@ -89,6 +90,7 @@ func New(o Options, apps Apps, table *command.Table, sessions *session.Service, 
 		replays: newReplays(), workers: newWorkers(), places: semaphore.NewWeighted(int64(o.MaxBusy)), crowd: semaphore.NewWeighted(crowdPlaces),
 		conns: map[*Conn]struct{}{}, byAddr: map[netip.Prefix]int{},
 	}
+	hub.OnTogether(s.together.run)
 	s.upgrader = websocket.Upgrader{
 		HandshakeTimeout: o.Handshake,
 		WriteBufferPool:  &sync.Pool{}, // only the handshake goes through the library

@@ -65,6 +65,7 @@ func (c *Conn) enqueueLocked(o outgoing) {
 	case !start:
 	case o.event != nil && o.event.Crowd():
 		c.server.fan.add(c)
+	case c.server.together.add(c): // is written with others
 	default:
 		go c.write()
 	}

@@ -90,7 +90,12 @@ func NewService(ctx context.Context, o Options) (*Service, error) {
 	if o.DB.Dialect == store.SQLite {
 		s.readings = store.NewGather(maxReadings, 1, s.recordAll)
 	}
-	s.log = store.NewBatcher(store.BatchOptions{Writers: o.DB.Writers(), Sizes: metrics.Sizes, Seconds: metrics.Seconds}, w.append)
+	batches := store.BatchOptions{Writers: o.DB.Writers(), Sizes: metrics.Sizes, Seconds: metrics.Seconds}
+	if o.DB.Dialect == store.Postgres {
+		// SQLite works in the writer itself, which others should not keep from it.
+		batches.Together = o.Hub.Together
+	}
+	s.log = store.NewBatcher(batches, w.append)
 	return s, nil
 }
 

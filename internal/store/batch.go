@@ -73,6 +73,10 @@ type BatchOptions struct {
 	MaxQueue int // items waiting, default 16384
 	Sizes    prometheus.Observer
 	Seconds  prometheus.Observer
+
+	// Together runs the callbacks of a small batch, in the writer: what they
+	// bring about can be done at once for all of them. nil calls them.
+	Together func(callbacks func())
 }
 
 // Flush commits a batch. It fills each item's result in place. After an error
@@ -112,6 +116,9 @@ func NewBatcher[T any](o BatchOptions, flush Flush[T]) *Batcher[T] {
 	}
 	if o.MaxQueue == 0 {
 		o.MaxQueue = 16384
+	}
+	if o.Together == nil {
+		o.Together = func(callbacks func()) { callbacks() }
 	}
 	b := &Batcher[T]{options: o, flush: flush, wake: make(chan struct{}, o.Writers), company: company{came: make(chan struct{}, 1)}, written: make(chan outcome[T], 2)}
 	b.ctx, b.cancel = context.WithCancel(context.Background())
@@ -240,7 +247,7 @@ func (b *Batcher[T]) batch() bool {
 	})
 	w.err = err
 	if len(w.items) <= small && b.unfinished.Load() == 0 {
-		w.complete()
+		b.options.Together(w.complete)
 	} else {
 		b.unfinished.Add(1)
 		b.written <- w

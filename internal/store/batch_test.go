@@ -94,3 +94,43 @@ func TestBatcherErrors(t *testing.T) {
 		t.Errorf("after Stop: %v", err)
 	}
 }
+
+// Ensure the callbacks of a small batch run together, those of a large one by
+// themselves, beside the next commit.
+func TestBatcherTogether(t *testing.T) {
+	calls, inside, open := 0, 0, false
+	begun, release := make(chan struct{}, 2), make(chan struct{})
+	b := store.NewBatcher(store.BatchOptions{Together: func(callbacks func()) {
+		calls++
+		open = true
+		callbacks()
+		open = false
+	}}, func(context.Context, []item) error {
+		begun <- struct{}{}
+		<-release
+		return nil
+	})
+	var done sync.WaitGroup
+	hand := func(n int) {
+		done.Add(n)
+		for k := range n {
+			b.Go(uint64(k), item{}, func(item, error) {
+				if open {
+					inside++
+				}
+				done.Done()
+			})
+		}
+	}
+	hand(1)
+	<-begun
+	hand(100) // wait for each other
+	close(release)
+	done.Wait()
+	if err := b.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if calls != 1 || inside != 1 {
+		t.Errorf("%d callbacks in %d calls, of a batch of one and one of a hundred", inside, calls)
+	}
+}

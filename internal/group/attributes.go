@@ -135,7 +135,7 @@ func (s *Service) writeAttributes(ctx context.Context, call *command.Call, req *
 	act := actorOf(call)
 	ans := &attrAnswer{}
 	_, err := s.change(ctx, call, req.GroupId, func(tx *sql.Tx, g *Info, out *outbox) error {
-		role, err := acting(ctx, tx, g, act)
+		role, err := s.sharing(ctx, tx, g, act)
 		if err != nil {
 			return err
 		}

@@ -82,7 +82,7 @@ func (s *Service) updateCounters(ctx context.Context, call *command.Call, req *c
 	act := actorOf(call)
 	ans := &counterAnswer{}
 	_, err := s.change(ctx, call, req.GroupId, func(tx *sql.Tx, g *Info, out *outbox) error {
-		role, err := acting(ctx, tx, g, act)
+		role, err := s.sharing(ctx, tx, g, act)
 		if err != nil {
 			return err
 		}

@@ -56,6 +56,24 @@ func (s *Service) here(ctx context.Context, call *command.Call, groupID string) 
 	return err
 }
 
+// sharing is acting for what [Service.here] has let pass. A ban that another
+// node has stored is in the database before this node hears of it.
+func (s *Service) sharing(ctx context.Context, tx *sql.Tx, g *Info, act actor) (Role, error) {
+	role, err := acting(ctx, tx, g, act)
+	if err != nil || g.Kind != LiveRoom || role != Ordinary {
+		return role, err
+	}
+	var banned bool
+	if err := tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM group_bans WHERE gid = $1 AND uid = $2 AND until > $3)`,
+		g.GID, act.uid, s.Now().Unix()).Scan(&banned); err != nil {
+		return 0, fmt.Errorf("group: ban from a live room: %w", err)
+	}
+	if banned {
+		return 0, errNotMember
+	}
+	return role, nil
+}
+
 // watchers returns those of the accounts who watch a live room as lists show
 // members, in the order of the accounts.
 func (s *Service) watchers(ctx context.Context, g *Info, uids []int64) ([]row, error) {

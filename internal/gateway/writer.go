@@ -105,7 +105,7 @@ func (c *Conn) next(buf *[]byte) bool {
 		done := c.closing && c.inflight == 0 && !c.closed
 		c.mu.Unlock()
 		if done {
-			c.goodbye()
+			go c.goodbye() // not here: it may wait for a client, and the caller may have others to write to
 		}
 		return false
 	}

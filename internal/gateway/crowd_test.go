@@ -27,9 +27,7 @@ import (
 // the sender's socket to the receiver's, alone and beside the group.
 func BenchmarkBystander(b *testing.B) {
 	const members = 5000
-	log := slog.New(slog.DiscardHandler)
-	hub := fanout.NewHub(bus.Local{}, log)
-	s := &Server{opts: Options{MaxQueue: 16 << 20, WriteTimeout: 10 * time.Second}, hub: hub, log: log, metrics: newMetrics(prometheus.NewRegistry())}
+	s, hub := newServer()
 	for i := range members {
 		join(b, s, int64(i+10), fanout.Group(1))
 	}
@@ -93,9 +91,7 @@ func BenchmarkBystander(b *testing.B) {
 // of it get events of their own, or do not read for a while.
 func TestCrowd(t *testing.T) {
 	const members, events = 150, 100
-	log := slog.New(slog.DiscardHandler)
-	hub := fanout.NewHub(bus.Local{}, log)
-	s := &Server{opts: Options{MaxQueue: 16 << 20, WriteTimeout: 10 * time.Second}, hub: hub, log: log, metrics: newMetrics(prometheus.NewRegistry())}
+	s, hub := newServer()
 	group := fanout.Group(1)
 	padding := strings.Repeat("x", 2048) // some of them fill a socket
 	var reading sync.WaitGroup
@@ -138,6 +134,15 @@ func TestCrowd(t *testing.T) {
 		}
 	}
 	reading.Wait()
+}
+
+// newServer is a door to its hub and nothing else.
+func newServer() (*Server, *fanout.Hub) {
+	log := slog.New(slog.DiscardHandler)
+	hub := fanout.NewHub(bus.Local{}, log)
+	s := &Server{opts: Options{MaxQueue: 16 << 20, WriteTimeout: 10 * time.Second}, hub: hub, log: log, metrics: newMetrics(prometheus.NewRegistry())}
+	hub.OnTogether(s.together.run)
+	return s, hub
 }
 
 // pipe is a TCP connection on loopback.

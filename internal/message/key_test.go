@@ -95,6 +95,34 @@ func TestImportKeys(t *testing.T) {
 	})
 }
 
+// Ensure that a request which comes again is one message, also when the clock
+// was far ahead when it came first, and that a pair ahead of the clock gets no
+// further ahead with every message.
+func TestRepeatsAheadOfTheClock(t *testing.T) {
+	each(t, message.Options{}, func(t *testing.T, w *world, ann, _, ben, _ *device) {
+		ann.send(t, "ben", "before", nil)
+		w.advance(2 * time.Hour)
+		first := ann.send(t, "ben", "first", nil)
+		w.advance(-2 * time.Hour)
+		for range 2 {
+			again := ann.must(t, "openim.sendmsg", object{"From_Account": "ann", "To_Account": "ben", "MsgSeq": first.seq, "MsgRandom": first.random,
+				"MsgClientTime": 1, "MsgBody": say("first")})
+			equal(t, again["MsgKey"], any(first.key), "the key of the repeat")
+		}
+		want := []string{"before", "first"}
+		for i := range 5 {
+			m := ann.send(t, "ben", fmt.Sprint("m", i), nil)
+			equal(t, m.time, first.time, "the time of what follows")
+			want = append(want, fmt.Sprint("m", i))
+		}
+		// The other side's numbers: not a repeat, and not the same second.
+		twin := ben.must(t, "openim.sendmsg", object{"From_Account": "ben", "To_Account": "ann", "MsgSeq": first.seq, "MsgRandom": first.random,
+			"MsgClientTime": 1, "MsgBody": say("twin")})
+		equal(t, twin["MsgTime"], any(float64(first.time+1)), "the time of the twin")
+		equal(t, ben.texts(t, "ann"), append(want, "twin"), "history")
+	})
+}
+
 // Ensure that the times of a pair's messages never decrease, even when the
 // clock does, and that the log keeps the order of sending.
 func TestTimesNeverDecrease(t *testing.T) {

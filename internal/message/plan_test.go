@@ -1,30 +1,42 @@
 package message
 
 import (
+	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
+	"imserver/internal/store"
 	"imserver/internal/store/storetest"
 )
 
 // Ensure that Postgres finds repeats by their numbers in a table that has no
 // statistics yet, as every day's partition at its begin: by the primary key
 // each message would walk the pair's whole day. The plan is kept, so it is the
-// one of full tables too.
+// one of full tables too. And that it looks into two days only, not into those
+// to come.
 func TestRepeatsAreFoundByTheirNumbers(t *testing.T) {
 	db := storetest.Postgres(t)
+	noon := time.Date(2030, 1, 2, 12, 0, 0, 0, time.UTC)
+	keeper := store.NewRetention(db, func() time.Time { return noon }, slog.New(slog.DiscardHandler), store.LogTable{Name: "c2c_messages", Column: "seq",
+		Bound: func(t time.Time) int64 { return from(t.Unix()) }})
+	if err := keeper.Prepare(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	conn, err := db.Append.Acquire(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Release()
-	for name, s := range map[string]struct{ statement, rest string }{"batch": {pgAppend, ""}, "alone": {pgAlone, ", NULL"}} {
+	after, end := from(noon.Unix()-repeatWindow), from(noon.Unix()+ahead)
+	for name, s := range map[string]struct{ statement, rest string }{"batch": {pgAppend, fmt.Sprint(after, ", ", end)}, "alone": {pgAlone, fmt.Sprint(after, ", NULL, ", end)}} {
 		if _, err := conn.Exec(t.Context(), `PREPARE `+name+` AS `+s.statement); err != nil {
 			t.Fatal(err)
 		}
-		rows, err := conn.Query(t.Context(), `EXPLAIN EXECUTE `+name+` (`+strings.Repeat("NULL, ", 10)+`0`+s.rest+`)`, pgx.QueryExecModeSimpleProtocol)
+		rows, err := conn.Query(t.Context(), `EXPLAIN EXECUTE `+name+` (`+strings.Repeat("NULL, ", 10)+s.rest+`)`, pgx.QueryExecModeSimpleProtocol)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -32,7 +44,8 @@ func TestRepeatsAreFoundByTheirNumbers(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if text := strings.Join(plan, "\n"); !strings.Contains(text, "_random_idx on c2c_messages") || strings.Contains(text, "pkey on c2c_messages") || strings.Contains(text, "Seq Scan") {
+		text := strings.Join(plan, "\n")
+		if strings.Count(text, "_random_idx on c2c_messages") != 2 || strings.Contains(text, "pkey on c2c_messages") || strings.Contains(text, "Seq Scan") {
 			t.Errorf("the plan of %s is\n%s", name, text)
 		}
 	}
@@ -79,7 +92,7 @@ func TestPlacesOfOthers(t *testing.T) {
 	if _, err := db.Write.Exec(`INSERT INTO c2c_pairs (lo, hi, last_seq) VALUES (1, 2, 1 << 20)`); err != nil {
 		t.Fatal(err)
 	}
-	tag, err := tx.Exec(t.Context(), pgAppend, a.lo, a.hi, a.back, a.sender, a.msgSeq, a.random, a.client, a.flags, a.body, a.cloud, 0)
+	tag, err := tx.Exec(t.Context(), pgAppend, a.lo, a.hi, a.back, a.sender, a.msgSeq, a.random, a.client, a.flags, a.body, a.cloud, 0, int64(1)<<62)
 	if err != nil || tag.RowsAffected() != 0 {
 		t.Fatalf("%d messages at another node's place, %v", tag.RowsAffected(), err)
 	}

@@ -30,8 +30,9 @@ type LogTable struct {
 }
 
 // Partitions are made this many days ahead, so that a housekeeping that fails
-// for some days loses nothing.
-const daysAhead = 3
+// for some days loses nothing, and for a day behind, so that a search through the
+// last day need not look into the default partition.
+const daysAhead, daysBehind = 3, 1
 
 // Retention keeps the sizes of message tables.
 type Retention struct {
@@ -47,7 +48,7 @@ func NewRetention(db *DB, now func() time.Time, log *slog.Logger, tables ...LogT
 	return &Retention{db: db, tables: tables, now: now, log: log, cursor: map[string][]any{}}
 }
 
-// Prepare makes the partitions for today and the days ahead. A node calls it
+// Prepare makes the partitions for today, the day before and the days ahead. A node calls it
 // before it takes messages, so that none lands in a default partition.
 func (r *Retention) Prepare(ctx context.Context) error {
 	if r.db.Dialect != Postgres {
@@ -100,7 +101,7 @@ func (r *Retention) ahead(ctx context.Context, t *LogTable) error {
 		exists[name] = true
 	}
 	today := r.now().UTC().Truncate(24 * time.Hour)
-	for d := range daysAhead + 1 {
+	for d := -daysBehind; d <= daysAhead; d++ {
 		day := today.AddDate(0, 0, d)
 		if exists[t.partition(day)] {
 			continue

@@ -48,6 +48,7 @@ type Batcher[T any] struct {
 	next    int                   // guarded by mu: stripe at which the next batch begins
 	hope    int                   // guarded by mu: how many items the next batch may gather; see gather
 	running int                   // guarded by mu: writers that are not idle
+	writing int                   // guarded by mu: items that are being committed
 	stopped bool                  // guarded by mu
 	company company               // guarded by mu, but for its channel
 	wake    chan struct{}
@@ -167,7 +168,7 @@ func (b *Batcher[T]) Go(key uint64, item T, done func(T, error)) {
 // callLocked wakes an idle writer, which counts as running from now on, if
 // there is enough for it to take.
 func (b *Batcher[T]) callLocked() {
-	if b.stopped || b.free == 0 || b.running == b.options.Writers || b.running > 0 && b.free < b.options.MaxBatch/share {
+	if b.stopped || b.free == 0 || b.running == b.options.Writers || b.company.waits || b.running > 0 && b.free < b.furtherLocked() {
 		return
 	}
 	b.running++
@@ -231,13 +232,18 @@ func (b *Batcher[T]) write() {
 func (b *Batcher[T]) batch() bool {
 	b.gather()
 	b.mu.Lock()
-	w, mine := b.takeLocked()
+	var w outcome[T]
+	var mine uint64
+	if b.awaitLocked() {
+		w, mine = b.takeLocked()
+	}
 	if len(w.items) == 0 {
 		b.running--
 		b.mu.Unlock()
 		return false
 	}
 	b.hope = 2 * (len(w.items) - 1)
+	b.writing += len(w.items)
 	b.callLocked()
 	b.mu.Unlock()
 	took, err := b.observe(len(w.items), func() error {
@@ -246,6 +252,10 @@ func (b *Batcher[T]) batch() bool {
 		return b.flush(ctx, w.items)
 	})
 	w.err = err
+	b.mu.Lock()
+	b.company.ended(len(w.items), b.writing-len(w.items), b.waiting, took, err)
+	b.writing -= len(w.items)
+	b.mu.Unlock()
 	if len(w.items) <= small && b.unfinished.Load() == 0 {
 		b.options.Together(w.complete)
 	} else {
@@ -253,11 +263,11 @@ func (b *Batcher[T]) batch() bool {
 		b.written <- w
 	}
 	b.mu.Lock()
-	b.company.ended(len(w.items), b.waiting, took, err)
 	b.taken &^= mine
 	for left := mine & b.filled; left != 0; left &= left - 1 {
 		b.free += len(b.queues[bits.TrailingZeros64(left)])
 	}
+	b.arrivedLocked()
 	var late outcome[T]
 	if errors.Is(w.err, context.DeadlineExceeded) {
 		late = b.refuseLocked()

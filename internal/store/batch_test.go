@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -19,8 +20,12 @@ func TestBatcherOrder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var mu sync.Mutex
 		committed := map[int][]int{}
+		slow := rapid.Bool().Draw(t, "slow") // then writers wait for company
 		b := store.NewBatcher(store.BatchOptions{Writers: rapid.IntRange(1, 4).Draw(t, "writers"), MaxBatch: rapid.IntRange(1, 9).Draw(t, "batch")},
 			func(_ context.Context, items []item) error {
+				if slow {
+					time.Sleep(200 * time.Microsecond)
+				}
 				mu.Lock()
 				defer mu.Unlock()
 				for _, i := range items {

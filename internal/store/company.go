@@ -5,19 +5,20 @@ import (
 	"time"
 )
 
-// company is what a writer knows about those who may share its next commit.
+// company is what the writers know about those who may share their next commits.
 //
 // Senders who send again when they are answered, such as pairs with one message
-// in flight, fall into two halves: one is answered while the other is being
-// committed, and so every commit has half of what it could have and everybody
-// waits for two. A writer therefore waits a little for those whom it has just
-// answered, at most as long as a commit takes. Where a sync takes 0.3 ms or more,
-// that is a fifth to a third more messages a second; where it takes less, as many
-// with a fifth less processor time.
+// in flight, take turns by themselves: while some are being committed, others
+// are answered and come back, in parts as small as chance makes them. A lone
+// writer has most of all of them in one commit, so it waits a little for those
+// whom it has just answered, at most as long as a commit takes. Of two, each
+// waits for half of them: one half is answered and sends while the other is in
+// the database, and neither the server nor the database has nothing to do.
 type company struct {
 	came   chan struct{} // gets a token when as many items are free as are wanted
-	wanted int           // items that a writer waits for; 0: none does
-	known  int           // items of the last commit and those that waited at its end
+	waits  bool          // a writer waits
+	wanted int           // items that it waits for, 0 when they are there
+	known  int           // senders, as many as were seen at once lately
 	took   time.Duration // the last commit
 	misses int           // how often in a row those expected did not come
 	pause  int           // batches until they are expected again
@@ -27,6 +28,9 @@ const (
 	// companyMost is up to how many items are waited for: of more, a commit's
 	// own cost is a small part.
 	companyMost = 64
+	// leastHalves is from how many on they are halved: a commit of two or three
+	// costs the database nearly as much as one of four.
+	leastHalves = 6
 	// leastPatience is the shortest time worth waiting, mostPatience the longest.
 	// Timers of an idle process are not exact to less than the latter.
 	leastPatience, mostPatience = 150 * time.Microsecond, time.Millisecond
@@ -35,24 +39,37 @@ const (
 	mostPause = 64
 )
 
-// ended notes a commit.
-func (c *company) ended(items, waiting int, took time.Duration, err error) {
-	c.known, c.took = items+waiting, took
-	if err != nil || items == 1 {
+// ended notes a commit of some items while others were being committed and
+// waiting. Those just answered are not among these until they send again, so
+// known falls by an eighth at most.
+func (c *company) ended(items, others, waiting int, took time.Duration, err error) {
+	c.known, c.took = max(items+others+waiting, c.known-(c.known+7)/8), took
+	if err != nil || items+others == 1 {
 		c.known = 0 // a lone sender, or somebody who has to wait long enough
 	}
 }
 
+// part is how many items make a commit worth its while, 0 when any number does.
+func (c *company) part(writers int) int {
+	if c.known > companyMost || c.pause > 0 {
+		return 0
+	}
+	n := c.known - c.known/12 // of many, one who thinks longer is not worth everybody's waiting
+	if writers > 1 && c.known >= leastHalves {
+		n /= 2
+	}
+	return n
+}
+
 // expected is for how many items to wait, and for how long, when free are
 // there; 0 means not to.
-func (c *company) expected(free int) (wanted int, patience time.Duration) {
-	wanted = c.known - c.known/12 // of many, one who thinks longer is not worth everybody's waiting
-	patience = min(c.took, mostPatience)
-	if wanted > companyMost || free == 0 || free >= wanted || patience < leastPatience {
+func (c *company) expected(free, writers int) (wanted int, patience time.Duration) {
+	if c.pause > 0 && free > 0 {
+		c.pause--
 		return 0, 0
 	}
-	if c.pause > 0 {
-		c.pause--
+	wanted, patience = c.part(writers), min(c.took, mostPatience)
+	if free == 0 || free >= wanted || patience < leastPatience {
 		return 0, 0
 	}
 	return wanted, patience
@@ -77,10 +94,19 @@ func (b *Batcher[T]) arrivedLocked() {
 	}
 }
 
+// furtherLocked is how many items are worth a further writer.
+func (b *Batcher[T]) furtherLocked() int {
+	most := b.options.MaxBatch / share
+	if part := b.company.part(b.options.Writers); part > 0 {
+		return min(part, most)
+	}
+	return most
+}
+
 // gather lets goroutines that are ready to run go first as long as they bring
 // further items: what they are about to hand in shares the commit. While there
 // is nothing else to do it costs nothing and delays nothing. An item after a
-// lone one does not wait: nobody is about to follow. Then it waits for company.
+// lone one does not wait: nobody is about to follow.
 func (b *Batcher[T]) gather() {
 	b.mu.Lock()
 	before, most := b.free, min(b.hope, b.options.MaxBatch)
@@ -95,22 +121,22 @@ func (b *Batcher[T]) gather() {
 		}
 		before = now
 	}
-	b.await()
 }
 
-// await waits for those who were answered last, if that promises something and
-// no other writer is there to do it.
-func (b *Batcher[T]) await() {
+// awaitLocked waits for company if that promises something; it unlocks mu
+// meanwhile. It reports false when another writer waits already: what comes is
+// for that one.
+func (b *Batcher[T]) awaitLocked() bool {
 	c := &b.company
-	b.mu.Lock()
-	var patience time.Duration
-	if b.running == 1 && !b.stopped {
-		c.wanted, patience = c.expected(b.free)
+	if c.waits {
+		return false
 	}
+	wanted, patience := c.expected(b.free, b.options.Writers)
+	if patience == 0 || b.stopped {
+		return true
+	}
+	c.waits, c.wanted = true, wanted
 	b.mu.Unlock()
-	if patience == 0 {
-		return
-	}
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	select {
@@ -118,7 +144,6 @@ func (b *Batcher[T]) await() {
 	case <-timer.C:
 	}
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	came := c.wanted == 0
 	if came {
 		select {
@@ -126,5 +151,7 @@ func (b *Batcher[T]) await() {
 		default:
 		}
 	}
+	c.waits = false
 	c.waited(came)
+	return true
 }

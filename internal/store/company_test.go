@@ -3,6 +3,7 @@ package store_test
 import (
 	"context"
 	"strconv"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,11 +14,14 @@ import (
 const commit = 2 * time.Millisecond
 
 // committing is a Batcher whose commits take a while, and the sizes of its
-// batches.
-func committing(t *testing.T) (*store.Batcher[item], *[]int) {
+// batches, to be read when nothing is written.
+func committing(t *testing.T, writers int) (*store.Batcher[item], *[]int) {
+	var mu sync.Mutex
 	sizes := new([]int)
-	b := store.NewBatcher(store.BatchOptions{}, func(_ context.Context, items []item) error {
-		*sizes = append(*sizes, len(items)) // by its only writer
+	b := store.NewBatcher(store.BatchOptions{Writers: writers}, func(_ context.Context, items []item) error {
+		mu.Lock()
+		*sizes = append(*sizes, len(items))
+		mu.Unlock()
 		time.Sleep(commit)
 		return nil
 	})
@@ -29,17 +33,37 @@ func committing(t *testing.T) (*store.Batcher[item], *[]int) {
 	return b, sizes
 }
 
-// Ensure senders who wait for their answers share a commit, instead of taking
-// turns in halves.
+// Ensure senders who wait for their answers share the commits of a lone writer,
+// instead of taking turns in halves.
 func TestBatcherCompany(t *testing.T) {
 	for senders, least := range map[int]int{4: 45, 20: 40} { // commits' worth of answers, of 50; in turns it would be half
-		t.Run(strconv.Itoa(senders), func(t *testing.T) { synctest.Test(t, func(t *testing.T) { company(t, senders, least) }) })
+		t.Run(strconv.Itoa(senders), func(t *testing.T) { synctest.Test(t, func(t *testing.T) { company(t, senders, 1, least) }) })
 	}
 }
 
-func company(t *testing.T, senders, least int) {
+// Ensure two writers have one half of the senders each, and no fragments.
+func TestBatcherHalves(t *testing.T) {
+	const senders = 20
+	synctest.Test(t, func(t *testing.T) {
+		sizes := company(t, senders, 2, 40)
+		halves := 0
+		for _, n := range sizes {
+			if n >= senders/2-2 && n <= senders/2+2 {
+				halves++
+			}
+		}
+		if halves < len(sizes)*4/5 {
+			t.Errorf("of %d commits %d were of about a half: %v", len(sizes), halves, sizes)
+		}
+	})
+}
+
+// company lets senders wait for their answers for as long as fifty commits
+// take. Answers must be as many as least of these would have for everybody. It
+// returns what the commits had.
+func company(t *testing.T, senders, writers, least int) []int {
 	const commits = 50
-	b, sizes := committing(t)
+	b, sizes := committing(t, writers)
 	end := time.Now().Add(commits * commit)
 	done := make(chan error, senders)
 	for s := range senders {
@@ -67,12 +91,13 @@ func company(t *testing.T, senders, least int) {
 	if answered < least*senders {
 		t.Errorf("%d were answered, fewer than %d: %v", answered, least*senders, *sizes)
 	}
+	return *sizes
 }
 
 // Ensure a lone sender's items never wait for others.
 func TestBatcherAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b, _ := committing(t)
+		b, _ := committing(t, 1)
 		for range 20 {
 			start := time.Now()
 			if _, err := b.Do(context.Background(), 0, item{}); err != nil {
@@ -90,7 +115,7 @@ func TestBatcherAlone(t *testing.T) {
 // once, which ask for company, comes one alone.
 func TestBatcherNobodyComes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b, _ := committing(t)
+		b, _ := committing(t, 1)
 		const rounds = 300
 		late := 0
 		for range rounds {

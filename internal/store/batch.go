@@ -253,7 +253,7 @@ func (b *Batcher[T]) batch() bool {
 	})
 	w.err = err
 	b.mu.Lock()
-	b.company.ended(len(w.items), b.writing-len(w.items), b.waiting, took, err)
+	b.company.ended(len(w.items), bits.OnesCount64(mine), b.writing-len(w.items), b.waiting, took, err)
 	b.writing -= len(w.items)
 	b.mu.Unlock()
 	if len(w.items) <= small && b.unfinished.Load() == 0 {

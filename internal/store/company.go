@@ -19,6 +19,7 @@ type company struct {
 	waits  bool          // a writer waits
 	wanted int           // items that it waits for, 0 when they are there
 	known  int           // senders, as many as were seen at once lately
+	lanes  int           // stripes of the last commit
 	took   time.Duration // the last commit
 	misses int           // how often in a row those expected did not come
 	pause  int           // batches until they are expected again
@@ -28,9 +29,10 @@ const (
 	// companyMost is up to how many items are waited for: of more, a commit's
 	// own cost is a small part.
 	companyMost = 64
-	// leastHalves is from how many on they are halved: a commit of two or three
-	// costs the database nearly as much as one of four.
-	leastHalves = 6
+	// leastHalf is the smallest half: a commit of two items costs the database
+	// nearly as much as one of four. So many stripes it must have, too: one
+	// conversation, however busy, is no work for two writers.
+	leastHalf = 3
 	// leastPatience is the shortest time worth waiting, mostPatience the longest.
 	// Timers of an idle process are not exact to less than the latter.
 	leastPatience, mostPatience = 150 * time.Microsecond, time.Millisecond
@@ -39,10 +41,11 @@ const (
 	mostPause = 64
 )
 
-// ended notes a commit of some items while others were being committed and
-// waiting. Those just answered are not among these until they send again, so
-// known falls by an eighth at most.
-func (c *company) ended(items, others, waiting int, took time.Duration, err error) {
+// ended notes a commit of some items, from as many lanes, while others were
+// being committed and waiting. Those just answered are not among these until
+// they send again, so known falls by an eighth at most.
+func (c *company) ended(items, lanes, others, waiting int, took time.Duration, err error) {
+	c.lanes = lanes
 	c.known, c.took = max(items+others+waiting, c.known-(c.known+7)/8), took
 	if err != nil || items+others == 1 {
 		c.known = 0 // a lone sender, or somebody who has to wait long enough
@@ -55,7 +58,7 @@ func (c *company) part(writers int) int {
 		return 0
 	}
 	n := c.known - c.known/12 // of many, one who thinks longer is not worth everybody's waiting
-	if writers > 1 && c.known >= leastHalves {
+	if writers > 1 && min(n/2, c.lanes) >= leastHalf {
 		n /= 2
 	}
 	return n

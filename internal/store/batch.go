@@ -28,7 +28,7 @@ var ErrBusy = errors.New("store: too many writes are waiting")
 // in the order of the calls; a writer takes whole stripes that no other writer
 // has at the moment, so order within a key is kept and one full commit is made
 // rather than several small ones. Another writer joins in when a share of a
-// full batch waits that it could take.
+// full batch waits that it could take, or half of a company.
 //
 // Completion callbacks of a large batch run while the next one is being
 // written, those of a small one before that, in commit order.

@@ -12,8 +12,8 @@ import (
 // are answered and come back, in parts as small as chance makes them. A lone
 // writer has most of all of them in one commit, so it waits a little for those
 // whom it has just answered, at most as long as a commit takes. Of two, each
-// waits for half of them: one half is answered and sends while the other is in
-// the database, and neither the server nor the database has nothing to do.
+// waits for half of them: one half is answered and sends again while the other
+// is in the database, so that server and database both have work.
 type company struct {
 	came   chan struct{} // gets a token when as many items are free as are wanted
 	waits  bool          // a writer waits
@@ -30,7 +30,7 @@ const (
 	// own cost is a small part.
 	companyMost = 64
 	// leastHalf is the smallest half: a commit of two items costs the database
-	// nearly as much as one of four. So many stripes it must have, too: one
+	// nearly as much as one of four. It must come from as many stripes, too: one
 	// conversation, however busy, is no work for two writers.
 	leastHalf = 3
 	// leastPatience is the shortest time worth waiting, mostPatience the longest.

@@ -30,8 +30,9 @@ type LogTable struct {
 }
 
 // Partitions are made this many days ahead, so that a housekeeping that fails
-// for some days loses nothing, and for a day behind, so that a search through the
-// last day need not look into the default partition.
+// for some days loses nothing. A node that starts makes one for the day before
+// as well, so that a search through the last day need not look into the default
+// partition; a sweep does not, because it may have just dropped it.
 const daysAhead, daysBehind = 3, 1
 
 // Retention keeps the sizes of message tables.
@@ -48,14 +49,19 @@ func NewRetention(db *DB, now func() time.Time, log *slog.Logger, tables ...LogT
 	return &Retention{db: db, tables: tables, now: now, log: log, cursor: map[string][]any{}}
 }
 
-// Prepare makes the partitions for today, the day before and the days ahead. A node calls it
-// before it takes messages, so that none lands in a default partition.
+// Prepare makes the partitions for today, the day before and the days ahead. A
+// node calls it before it takes messages, so that none lands in a default
+// partition.
 func (r *Retention) Prepare(ctx context.Context) error {
+	return r.prepare(ctx, -daysBehind)
+}
+
+func (r *Retention) prepare(ctx context.Context, first int) error {
 	if r.db.Dialect != Postgres {
 		return nil
 	}
 	for i := range r.tables {
-		if err := r.ahead(ctx, &r.tables[i]); err != nil {
+		if err := r.ahead(ctx, &r.tables[i], first); err != nil {
 			return fmt.Errorf("store: partitions of %s: %w", r.tables[i].Name, err)
 		}
 	}
@@ -67,7 +73,7 @@ func (r *Retention) Prepare(ctx context.Context) error {
 // on SQLite rows, it removed. Reading does not depend on it: readers leave out
 // what is past their app's retention.
 func (r *Retention) Sweep(ctx context.Context, keep time.Duration) (removed int, err error) {
-	if err := r.Prepare(ctx); err != nil {
+	if err := r.prepare(ctx, 0); err != nil {
 		return 0, err
 	}
 	for i := range r.tables {
@@ -89,9 +95,9 @@ const dayFormat = "20060102"
 
 func (t *LogTable) partition(day time.Time) string { return t.Name + "_" + day.Format(dayFormat) }
 
-// ahead makes the missing partitions of a table. Nodes take turns by an
-// advisory lock.
-func (r *Retention) ahead(ctx context.Context, t *LogTable) error {
+// ahead makes the missing partitions of a table, beginning with that of the day
+// first days from now. Nodes take turns by an advisory lock.
+func (r *Retention) ahead(ctx context.Context, t *LogTable, first int) error {
 	have, err := r.partitions(ctx, t)
 	if err != nil {
 		return err
@@ -101,7 +107,7 @@ func (r *Retention) ahead(ctx context.Context, t *LogTable) error {
 		exists[name] = true
 	}
 	today := r.now().UTC().Truncate(24 * time.Hour)
-	for d := -daysBehind; d <= daysAhead; d++ {
+	for d := first; d <= daysAhead; d++ {
 		day := today.AddDate(0, 0, d)
 		if exists[t.partition(day)] {
 			continue

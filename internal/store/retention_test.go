@@ -112,3 +112,18 @@ func TestRetention(t *testing.T) {
 		}
 	})
 }
+
+// Ensure that a retention shorter than a day makes no partition that it drops.
+func TestShortRetention(t *testing.T) {
+	db := storetest.Postgres(t)
+	noon := time.Date(2030, 1, 2, 12, 0, 0, 0, time.UTC)
+	r := store.NewRetention(db, func() time.Time { return noon }, slog.New(slog.DiscardHandler), logTables()...)
+	if err := r.Prepare(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []int{len(logTables()), 0, 0} { // yesterday's, and no more
+		if n, err := r.Sweep(t.Context(), time.Hour); err != nil || n != want {
+			t.Fatalf("%d partitions were dropped, want %d: %v", n, want, err)
+		}
+	}
+}

@@ -97,3 +97,40 @@ func TestPlacesOfOthers(t *testing.T) {
 		t.Fatalf("%d messages at another node's place, %v", tag.RowsAffected(), err)
 	}
 }
+
+// Ensure that a batch stores a pair that is ahead of the clock in order, knows
+// its repeats, and leaves other pairs at the clock's second.
+func TestBatchAheadOfTheClock(t *testing.T) {
+	db := storetest.Postgres(t)
+	now := time.Unix(1_900_000_000, 0)
+	w := &writer{db: db, now: func() time.Time { return now }}
+	message := func(to, n int64) *draft {
+		return &draft{Message: &Message{From: 1, To: to, MsgSeq: n, Random: n, Body: []byte("[]")}}
+	}
+	put := func(drafts ...*draft) {
+		t.Helper()
+		if err := w.append(t.Context(), drafts); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first := message(2, 1)
+	put(message(3, 1))
+	now = now.Add(2 * time.Hour)
+	put(first)
+	now = now.Add(-2 * time.Hour)
+	again, second, third, other := message(2, 1), message(2, 2), message(2, 3), message(3, 2)
+	put(again, second, other, third)
+	if !again.repeated || again.Seq != first.Seq {
+		t.Errorf("the repeat is at %d, repeated %t, the first copy at %d", again.Seq, again.repeated, first.Seq)
+	}
+	if second.repeated || third.repeated || second.Seq <= first.Seq || third.Seq <= second.Seq || third.Time() != first.Time() {
+		t.Errorf("%d and %d follow %d", second.Seq, third.Seq, first.Seq)
+	}
+	if other.repeated || other.Time() != now.Unix() {
+		t.Errorf("the other pair's message has the time %d, the clock %d", other.Time(), now.Unix())
+	}
+	rows := 0
+	if err := db.Read.QueryRow(`SELECT count(*) FROM c2c_messages`).Scan(&rows); err != nil || rows != 5 {
+		t.Errorf("%d messages are stored, want 5: %v", rows, err)
+	}
+}

@@ -91,8 +91,10 @@ func serve(ctx context.Context, c *config.Config, out io.Writer) error {
 	log.Info("draining")
 	drain, cancel := context.WithTimeout(context.Background(), c.DrainTimeout)
 	defer cancel()
-	go func() { _ = server.Shutdown(drain) }() // sockets are the gateway's
+	requests := make(chan error, 1)
+	go func() { requests <- server.Shutdown(drain) }() // sockets are the gateway's
 	n.gateway.Drain(drain)
+	<-requests
 	stop()
 	n.close(drain)
 	log.Info("stopped")

@@ -276,7 +276,8 @@ func (s *Server) Resync() {
 }
 
 // Drain refuses new connections, lets what is in flight finish until ctx ends,
-// and closes the sockets so that the SDKs connect again elsewhere.
+// commands of clients who have gone included, and closes the sockets so that
+// the SDKs connect again elsewhere.
 func (s *Server) Drain(ctx context.Context) {
 	s.draining.Store(true)
 	conns := s.snapshot()
@@ -290,15 +291,20 @@ func (s *Server) Drain(ctx context.Context) {
 		left := len(s.conns)
 		s.mu.Unlock()
 		if left == 0 {
-			return
+			break
 		}
 		select {
 		case <-tick.C:
+			continue
 		case <-ctx.Done():
-			for _, c := range s.snapshot() {
-				c.close("drain")
-			}
-			return
 		}
+		for _, c := range s.snapshot() {
+			c.close("drain")
+		}
+		return
+	}
+	// Nobody takes a place any more: having all of them is having no command.
+	if s.places.Acquire(ctx, int64(s.opts.MaxBusy)) == nil {
+		_ = s.crowd.Acquire(ctx, crowdPlaces) // when ctx ends there is no more to wait for
 	}
 }

@@ -44,6 +44,36 @@ func TestSend(t *testing.T) {
 	})
 }
 
+// Ensure that a group that is ahead of the clock, because a node's clock was,
+// goes on like any other: its messages follow, each is pushed once, and a
+// request that is repeated is answered with the place it has.
+func TestAheadOfTheClock(t *testing.T) {
+	engines(t, func(t *testing.T, w *world) {
+		u := w.users(t, "ann", "ben")
+		id := w.group(t, "Public", u[0], u[1])
+		w.say(t, u[0], id, "before")
+		w.Advance(2 * time.Hour)
+		w.say(t, u[0], id, "first")
+		w.Advance(-2 * time.Hour)
+		u[1].Events()
+		for range 2 {
+			if a := w.sendAs(t, u[0], id, "first", 2).Want(t, 0); a.Fields["MsgSeq"].(float64) != 2 {
+				t.Fatal("a repeat got another place:", a.Text)
+			}
+		}
+		has(t, u[1].Events(), 0, `"Event":3`)
+		for i := range 3 {
+			if seq := w.say(t, u[i%2], id, "then"); seq != int64(3+i) {
+				t.Fatalf("what follows has the sequence %d", seq)
+			}
+		}
+		has(t, u[1].Events(), 2, `"Event":3`, `"Text":"then"`)
+		if seqs := w.history(t, u[1], id, `"ReqMsgNumber":20`).seqs(); len(seqs) != 5 {
+			t.Fatal("history:", seqs)
+		}
+	})
+}
+
 // Ensure that muted members are refused, and everybody but owner and admins
 // while all are muted.
 func TestMuted(t *testing.T) {

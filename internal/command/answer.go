@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+
+	"imserver/internal/wire"
 )
 
 const okHead = `"ActionStatus":"OK","ErrorCode":0,"ErrorInfo":""`
@@ -41,6 +43,14 @@ func Await(ctx context.Context, answer any, err error) (any, error) {
 	}
 }
 
+// Members is an answer that writes its own members: one that is asked for often
+// and made of what is JSON already, such as a page of history. encoding/json
+// would go over all of that once more.
+type Members interface {
+	// AddTo adds them to o, after those of the envelope.
+	AddTo(o *wire.Object)
+}
+
 // Preceded is an answer with event items that the asking device is pushed right
 // before it; only the WebSocket door does so.
 type Preceded struct {
@@ -64,6 +74,14 @@ func AppendAnswer(dst []byte, answer any, err error) ([]byte, int) {
 	}
 	if raw, ok := answer.(Raw); ok {
 		return append(dst, raw...), 0
+	}
+	if m, ok := answer.(Members); ok {
+		o := wire.OpenObject(dst)
+		o.Str("ActionStatus", "OK")
+		o.Int("ErrorCode", 0)
+		o.Str("ErrorInfo", "")
+		m.AddTo(&o)
+		return o.Close(), 0
 	}
 	dst = append(dst, '{')
 	dst = append(dst, okHead...)

@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"strings"
 	"testing"
 
 	"imserver/internal/command"
+	"imserver/internal/wire"
 )
 
 type echoRequest struct {
@@ -48,6 +50,39 @@ func answer(t *testing.T, table *command.Table, kind command.Access, name, body 
 		t.Fatalf("envelope of %s", doc)
 	}
 	return m, code
+}
+
+// plainAnswer has the members of a membersAnswer.
+type plainAnswer struct {
+	Text  string
+	Count int64
+	List  []json.RawMessage
+}
+
+type membersAnswer plainAnswer
+
+func (a membersAnswer) AddTo(o *wire.Object) {
+	o.Str("Text", a.Text)
+	o.Int("Count", a.Count)
+	items := [][]byte{}
+	for _, item := range a.List {
+		items = append(items, item)
+	}
+	o.List("List", items)
+}
+
+// Ensure that an answer that writes its own members is the one that
+// encoding/json makes of them, in its envelope and after what was there.
+func TestMembersAnswer(t *testing.T) {
+	plain := plainAnswer{"a \"text\"\n", -7, []json.RawMessage{json.RawMessage(`{"a":[1,2]}`), json.RawMessage(`null`)}}
+	want, _ := command.AppendAnswer([]byte("before"), plain, nil)
+	got, code := command.AppendAnswer([]byte("before"), membersAnswer(plain), nil)
+	if string(got) != string(want) || code != 0 {
+		t.Errorf("code %d, %s; want %s", code, got, want)
+	}
+	if got, code := command.AppendAnswer(nil, membersAnswer{}, command.Err(command.CodeBadPacket, "no")); code != command.CodeBadPacket || strings.Contains(string(got), "Text") {
+		t.Errorf("code %d, %s", code, got)
+	}
 }
 
 func TestTable(t *testing.T) {

@@ -2,11 +2,11 @@ package grouplog
 
 import (
 	"context"
-	"encoding/json"
 	"slices"
 
 	"imserver/internal/command"
 	"imserver/internal/group"
+	"imserver/internal/wire"
 )
 
 // historyRequest is group_msg_get (protocol 03 §12.2).
@@ -22,10 +22,19 @@ type historyRequest struct {
 
 type historyAnswer struct {
 	GroupId         string
-	IsFinished      int   // 1 = there may be more, 2 = this was the end
-	NextReqMsgSeq   int64 // 0 = the end
-	RspMsgList      []json.RawMessage
+	IsFinished      int      // 1 = there may be more, 2 = this was the end
+	NextReqMsgSeq   int64    // 0 = the end
+	RspMsgList      [][]byte // JSON
 	InvisibleMsgSeq []int64
+}
+
+// AddTo implements command.Members.
+func (a *historyAnswer) AddTo(o *wire.Object) {
+	o.Str("GroupId", a.GroupId)
+	o.Int("IsFinished", int64(a.IsFinished))
+	o.Int("NextReqMsgSeq", a.NextReqMsgSeq)
+	o.List("RspMsgList", a.RspMsgList)
+	o.Ints("InvisibleMsgSeq", a.InvisibleMsgSeq)
 }
 
 const (
@@ -52,7 +61,7 @@ func (s *Service) history(ctx context.Context, call *command.Call, req *historyR
 	if err != nil {
 		return nil, err
 	}
-	ans := &historyAnswer{GroupId: p.home.ID, IsFinished: 1, RspMsgList: []json.RawMessage{}, InvisibleMsgSeq: []int64{}}
+	ans := &historyAnswer{GroupId: p.home.ID, IsFinished: 1}
 	if req.GetType == byList {
 		list, err := s.pick(ctx, s.DB.Read, v, req.ReqMsgSeqList)
 		if err != nil {

@@ -9,6 +9,7 @@ import (
 	"imserver/internal/config"
 	"imserver/internal/group"
 	"imserver/internal/message"
+	"imserver/internal/wire"
 )
 
 // sendRequest is send_group_msg (protocol 03 §12.1).
@@ -73,8 +74,20 @@ func (r *sendRequest) Field(name []byte) any {
 type sendAnswer struct {
 	MsgTime         int64
 	MsgSeq          int64
-	MsgDropReason   string `json:",omitempty"`
-	ReadReceiptCode int    `json:",omitempty"`
+	MsgDropReason   string // left out when empty
+	ReadReceiptCode int    // left out when 0
+}
+
+// AddTo implements command.Members.
+func (a sendAnswer) AddTo(o *wire.Object) {
+	o.Int("MsgTime", a.MsgTime)
+	o.Int("MsgSeq", a.MsgSeq)
+	if a.MsgDropReason != "" {
+		o.Str("MsgDropReason", a.MsgDropReason)
+	}
+	if a.ReadReceiptCode != 0 {
+		o.Int("ReadReceiptCode", int64(a.ReadReceiptCode))
+	}
 }
 
 // dropReason tells a sender, in a success, that the group takes no more just

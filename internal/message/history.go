@@ -2,10 +2,10 @@ package message
 
 import (
 	"context"
-	"encoding/json"
 	"math"
 
 	"imserver/internal/command"
+	"imserver/internal/wire"
 )
 
 // historyRequest is openim.getroammsg (protocol 02 §7).
@@ -22,7 +22,16 @@ type historyAnswer struct {
 	MsgCnt      int
 	LastMsgTime int64
 	MsgKey      string
-	MsgList     []json.RawMessage
+	MsgList     [][]byte // JSON
+}
+
+// AddTo implements command.Members.
+func (a *historyAnswer) AddTo(o *wire.Object) {
+	o.Int("Complete", int64(a.Complete))
+	o.Int("MsgCnt", int64(a.MsgCnt))
+	o.Int("LastMsgTime", a.LastMsgTime)
+	o.Str("MsgKey", a.MsgKey)
+	o.List("MsgList", a.MsgList)
 }
 
 // maxPage bounds a page of history; the SDKs ask for 15 or 16, apps for up to
@@ -80,7 +89,7 @@ func (s *Service) history(ctx context.Context, call *command.Call, req *historyR
 	if err != nil {
 		return nil, err
 	}
-	ans := &historyAnswer{MsgList: []json.RawMessage{}, MsgCnt: len(list), LastMsgTime: req.LastMsgTime, MsgKey: req.MsgKey}
+	ans := &historyAnswer{MsgList: make([][]byte, 0, len(list)), MsgCnt: len(list), LastMsgTime: req.LastMsgTime, MsgKey: req.MsgKey}
 	if complete {
 		ans.Complete = 1
 	}

@@ -12,6 +12,7 @@ import (
 	"imserver/internal/command"
 	"imserver/internal/fanout"
 	"imserver/internal/store"
+	"imserver/internal/wire"
 )
 
 // sendRequest is openim.sendmsg (protocol 02 §4.1, 06 §5.2).
@@ -74,6 +75,12 @@ func (r *userRequest) Field(name []byte) any {
 type sendAnswer struct {
 	MsgTime int64
 	MsgKey  string
+}
+
+// AddTo implements command.Members.
+func (a sendAnswer) AddTo(o *wire.Object) {
+	o.Int("MsgTime", a.MsgTime)
+	o.Str("MsgKey", a.MsgKey)
 }
 
 // maxNumber bounds the numbers that clients choose.

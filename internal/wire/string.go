@@ -104,5 +104,31 @@ func (o *Object) Raw(name string, value []byte) {
 	o.buf = append(o.buf, value...)
 }
 
+// List adds an array of values that are JSON already.
+func (o *Object) List(name string, values [][]byte) {
+	o.name(name)
+	o.buf = append(o.buf, '[')
+	for i, value := range values {
+		if i > 0 {
+			o.buf = append(o.buf, ',')
+		}
+		o.buf = append(o.buf, value...)
+	}
+	o.buf = append(o.buf, ']')
+}
+
+// Ints adds an array of whole numbers.
+func (o *Object) Ints(name string, values []int64) {
+	o.name(name)
+	o.buf = append(o.buf, '[')
+	for i, value := range values {
+		if i > 0 {
+			o.buf = append(o.buf, ',')
+		}
+		o.buf = strconv.AppendInt(o.buf, value, 10)
+	}
+	o.buf = append(o.buf, ']')
+}
+
 // Close ends the object and returns the buffer.
 func (o *Object) Close() []byte { return append(o.buf, '}') }

@@ -220,7 +220,11 @@ func TestObject(t *testing.T) {
 	o.ID("T", 144115200000000001)
 	o.Flag("F", true)
 	o.Raw("R", nil)
-	if got, want := string(o.Close()), `{"S":"a\"b","I":-3,"T":"144115200000000001","F":1,"R":null}`; got != want {
+	o.List("L", [][]byte{[]byte(`{}`), []byte(`"x"`)})
+	o.List("N", nil)
+	o.Ints("J", []int64{1, -2})
+	o.Ints("K", nil)
+	if got, want := string(o.Close()), `{"S":"a\"b","I":-3,"T":"144115200000000001","F":1,"R":null,"L":[{},"x"],"N":[],"J":[1,-2],"K":[]}`; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }

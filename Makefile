@@ -5,8 +5,10 @@ BIN     := bin/imserver
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 TOOL    := $(GO) tool -modfile=tools/go.mod
 
-# What tests of the full engine need. On a machine without Postgres and Redis this installs both.
-SERVICES := scripts/services.sh up && eval "$$(scripts/services.sh env)"
+# What tests of the full engine need. On a machine without Postgres and Redis this installs both. Postgres syncs its commits where
+# something is measured or broken; other tests make and drop hundreds of databases, which takes it most of their time.
+SERVICES := IMSERVER_TEST_FSYNC=on scripts/services.sh up && eval "$$(scripts/services.sh env)"
+TESTING  := IMSERVER_TEST_FSYNC=off scripts/services.sh up && eval "$$(scripts/services.sh env)"
 
 # SQLite's C, translated to Go, computes pointers all the time, and the race detector's checkptr looks each of them up: a quarter
 # of a test's time to check what is not ours.
@@ -48,12 +50,12 @@ build: ## Build bin/imserver, one static binary
 test: unit acceptance ## Run every test, on both engines
 
 unit: ## Run the Go tests, on SQLite and on Postgres and Redis
-	$(SERVICES) && $(GO) test $(if $(RACE),$(RACEFLAGS)) ./...
+	$(TESTING) && $(GO) test $(if $(RACE),$(RACEFLAGS)) ./...
 
 acceptance: $(if $(RACE),,build) ## Run unmodified SDKs against the built server, on every engine
 	scripts/node.sh
 	cd acceptance && npm ci --no-audit --no-fund --loglevel=error
-	$(SERVICES) && cd acceptance && \
+	$(TESTING) && cd acceptance && \
 		$(if $(RACE),IMSERVER_RACE=1,IMSERVER_BIN=$(CURDIR)/$(BIN)) npm test -- $(SUITES)
 
 compat: ## Write docs/compatibility.md from what the last full acceptance run showed
@@ -94,8 +96,8 @@ fuzz: ## Run every fuzz target below FUZZED for FUZZTIME
 # subtests are no accident.
 ci: export UNTRIMMED = 1 # so that what go vet has compiled is used again
 ci: lint build ## What CI runs: lint, all tests with the race detector where it counts, short faults and fuzzing
-	$(SERVICES) && $(TOOL) gotestsum --format pkgname-and-test-fails --rerun-fails=1 --rerun-fails-max-failures=6 --packages ./... -- $(RACEFLAGS) -vet=off -skip '$(ONEBYONE)'
-	$(SERVICES) && CGO_ENABLED=0 $(GO) test -vet=off -run '$(ONEBYONE)' ./cmd/imserver ./internal/group ./internal/grouplog
+	$(TESTING) && $(TOOL) gotestsum --format pkgname-and-test-fails --rerun-fails=1 --rerun-fails-max-failures=6 --packages ./... -- $(RACEFLAGS) -vet=off -skip '$(ONEBYONE)'
+	$(TESTING) && CGO_ENABLED=0 $(GO) test -vet=off -run '$(ONEBYONE)' ./cmd/imserver ./internal/group ./internal/grouplog
 	QUICK=1 $(MAKE) acceptance || QUICK=1 $(MAKE) acceptance JOBS=1 SUITES="$$(cat acceptance/results/failed)" # what a busy machine may have failed
 	$(MAKE) faults SHORT=1
 	$(MAKE) fuzz FUZZTIME=1s FUZZED="internal/usersig internal/wire" # the others need the clients of Redis, Postgres and SQLite built for it

@@ -58,30 +58,28 @@ func Counted(t *testing.T, fn func(t *testing.T, db *store.DB, made *Statements)
 	t.Helper()
 	t.Run(store.SQLite.String(), func(t *testing.T) {
 		made := &Statements{}
-		fn(t, open(t, store.Options{Dir: t.TempDir(), OnStatement: made.add}), made)
+		fn(t, open(t, store.Options{Dir: sqliteDir(t), OnStatement: made.add}), made)
 	})
 	t.Run(store.Postgres.String(), func(t *testing.T) {
 		made := &Statements{}
-		fn(t, open(t, store.Options{URL: PostgresURL(t), MaxConns: 8, OnStatement: made.add}), made)
+		fn(t, open(t, store.Options{URL: migratedURL(t), MaxConns: 8, OnStatement: made.add}), made)
 	})
 }
 
 // SQLite returns an embedded database of its own for the test or benchmark.
 func SQLite(tb testing.TB) *store.DB {
 	tb.Helper()
-	return open(tb, store.Options{Dir: tb.TempDir()})
+	return open(tb, store.Options{Dir: sqliteDir(tb)})
 }
 
 // Postgres returns a Postgres database of its own for the test or benchmark,
 // which it skips when there is no Postgres.
 func Postgres(tb testing.TB) *store.DB {
 	tb.Helper()
-	// A database and not a schema: advisory locks are a database's, so the
-	// migrations of tests that run at once do not wait for each other.
-	return open(tb, store.Options{URL: PostgresURL(tb), MaxConns: 8})
+	return open(tb, store.Options{URL: migratedURL(tb), MaxConns: 8})
 }
 
-// open opens and migrates; the database closes with the test.
+// open opens a migrated database, which closes with the test.
 func open(tb testing.TB, o store.Options) *store.DB {
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -95,29 +93,65 @@ func open(tb testing.TB, o store.Options) *store.DB {
 			tb.Error(err)
 		}
 	})
-	if _, err := db.Migrate(ctx); err != nil {
+	return db
+}
+
+// sqliteDir returns a folder with a migrated database.
+func sqliteDir(tb testing.TB) string {
+	tb.Helper()
+	files, err := sqliteFiles()
+	if err != nil {
 		tb.Fatal(err)
 	}
-	return db
+	dir := tb.TempDir()
+	if err := os.CopyFS(dir, files); err != nil {
+		tb.Fatal(err)
+	}
+	return dir
+}
+
+// migratedURL makes a migrated Postgres database and returns its address. It is
+// a database and not a schema, because advisory locks are a database's.
+func migratedURL(tb testing.TB) string {
+	tb.Helper()
+	_ = postgres(tb)
+	template, err := postgresTemplate()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return create(tb, template)
 }
 
 // PostgresURL makes an empty Postgres database and returns its address; it is
 // dropped with the test, which is skipped when there is no Postgres.
 func PostgresURL(tb testing.TB) string {
 	tb.Helper()
-	server := os.Getenv(PostgresVar)
-	if server == "" {
-		tb.Skip("no Postgres: set " + PostgresVar)
-	}
+	return create(tb, "template0")
+}
+
+// create makes a copy of a database and returns its address.
+func create(tb testing.TB, template string) string {
+	tb.Helper()
+	server := postgres(tb)
 	u, err := url.Parse(server)
 	if err != nil {
 		tb.Fatalf("%s is malformed", PostgresVar)
 	}
 	name := "test_" + strings.ToLower(rand.Text())
-	execute(tb, server, `CREATE DATABASE `+name+` TEMPLATE template0`)
+	execute(tb, server, `CREATE DATABASE `+name+` TEMPLATE `+template)
 	tb.Cleanup(func() { execute(tb, server, `DROP DATABASE `+name+` WITH (FORCE)`) })
 	u.Path = "/" + name
 	return u.String()
+}
+
+// postgres returns the address of the server, or skips.
+func postgres(tb testing.TB) string {
+	tb.Helper()
+	server := os.Getenv(PostgresVar)
+	if server == "" {
+		tb.Skip("no Postgres: set " + PostgresVar)
+	}
+	return server
 }
 
 func execute(tb testing.TB, server, statement string) {

@@ -67,6 +67,9 @@ func (w *writer) append(ctx context.Context, drafts []*draft) error {
 		run = w.appendPostgres
 	}
 	err := run(ctx, fresh)
+	for try := 0; store.IsConflict(err) && try < 4; try++ { // a deadlock with a change of many members
+		err = run(ctx, fresh)
+	}
 	for _, t := range twins {
 		t[0].Seq, t[0].Time, t[0].repeated, t[0].refused = t[1].Seq, t[1].Time, true, t[1].refused
 	}

@@ -3,37 +3,31 @@ package grouplog
 import (
 	"context"
 	"errors"
-	"math"
-	"slices"
 
 	"github.com/jackc/pgx/v5"
-
-	"imserver/internal/store"
 )
 
 const (
 	pgLogs = `INSERT INTO group_logs (log, hub) SELECT DISTINCT * FROM unnest($1::bigint[], $2::bigint[]) AS t(log, hub) ORDER BY 1
 		ON CONFLICT DO NOTHING`
-	pgLock = `SELECT last_time FROM group_logs WHERE log = ANY ($1::bigint[]) ORDER BY log FOR UPDATE`
+	pgLock = `SELECT 1 FROM group_logs WHERE log = ANY ($1::bigint[]) ORDER BY log FOR UPDATE`
 
 	pgMentions = `INSERT INTO group_at (log, seq, uid, sender, random, at)
 		SELECT m.log, m.seq, i.uid, m.sender, m.random + 1, m.time
 		FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[]) AS i(log, sender, random, client_seq, uid)
-		JOIN group_messages m ON m.log = i.log AND m.random = i.random AND m.sender = i.sender AND m.client_seq = i.client_seq AND m.time > $6 AND m.time < $7
+		JOIN group_messages m ON m.log = i.log AND m.random = i.random AND m.sender = i.sender AND m.client_seq = i.client_seq AND m.time > $6
 		ON CONFLICT DO NOTHING`
 )
 
 // pgAppend stores a batch; the second form one in which some message has push
 // settings, which it stores too.
-var pgAppend, pgAppendPush = pgInsert("", ""), pgInsert(", push_info", ", $19::text[]")
+var pgAppend, pgAppendPush = pgInsert("", ""), pgInsert(", push_info", ", $18::text[]")
 
 // The statement of pgInsert sees the locked heads' newest state, because under READ
 // COMMITTED it has a snapshot of its own, taken after the lock. It gives
 // every new message the log's next sequence and moves the head, notes what
 // does not count as unread, and moves the senders' read positions. The
-// inner SELECTs have a LIMIT so that they stay index lookups per message, and
-// bounds that leave out the partitions of other days: in a log that is beyond
-// them, see ahead, nothing is stored.
+// inner SELECTs have a LIMIT so that they stay index lookups per message.
 func pgInsert(column, array string) string {
 	return `WITH incoming AS (
 	SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::int[], $8::int[],
@@ -42,13 +36,13 @@ func pgInsert(column, array string) string {
 ), fresh AS (
 	SELECT i.*, row_number() OVER (PARTITION BY log ORDER BY ord) AS n FROM incoming i
 	WHERE (SELECT 1 FROM group_messages m WHERE m.log = i.log AND m.random = i.random
-		AND m.client_seq = i.client_seq AND m.sender = i.sender AND m.time > $14 AND m.time < $18 LIMIT 1) IS NULL
+		AND m.client_seq = i.client_seq AND m.sender = i.sender AND m.time > $14 LIMIT 1) IS NULL
 		AND (NOT i.member OR ` + speaks("i.hub", "i.log", "i.sender", "$13") + `)
 ), stored AS (
 	INSERT INTO group_messages (log, seq, time, sender, operator, random, client_seq, client_time, priority, flags, body, cloud, mentions, receivers` + column + `)
 	SELECT f.log, l.last_seq + f.n, GREATEST(l.last_time, $13), f.sender, f.operator, f.random, f.client_seq, f.client_time, f.priority,
 		f.flags, f.body, f.cloud, f.mentions, f.receivers` + column + `
-	FROM fresh f JOIN group_logs l USING (log) WHERE l.last_time < $18 RETURNING log, seq, time, sender, operator, random, client_seq, flags
+	FROM fresh f JOIN group_logs l USING (log) RETURNING log, seq, time, sender, operator, random, client_seq, flags
 ), moved AS (
 	UPDATE group_logs l SET last_seq = s.seq, last_time = s.time
 	FROM (SELECT log, max(seq) AS seq, max(time) AS time FROM stored GROUP BY log) s WHERE l.log = s.log
@@ -66,29 +60,7 @@ func pgInsert(column, array string) string {
 ) SELECT log, seq, time, sender, random, client_seq FROM stored`
 }
 
-// ahead is how far beyond the clock a log may be for its messages to be stored
-// at once, seconds. A copy of a message is never behind its log's last time, so
-// no search for one need go further. A log is ahead when the clock of a node
-// was, and its messages are then stored a step later.
-const ahead = 600
-
 func (w *writer) appendPostgres(ctx context.Context, drafts []*draft) error {
-	now := w.now().Unix()
-	for end := now + ahead; ; end = math.MaxInt64 {
-		late, err := w.appendBatch(ctx, drafts, now, end)
-		for try := 0; store.IsConflict(err) && try < 4; try++ { // a deadlock with a change of many members
-			late, err = w.appendBatch(ctx, drafts, now, end)
-		}
-		if err != nil || len(late) == 0 {
-			return err
-		}
-		drafts = late
-	}
-}
-
-// appendBatch stores the drafts whose logs are before end, in one transaction,
-// and returns those of a batch with others that are to be stored without an end.
-func (w *writer) appendBatch(ctx context.Context, drafts []*draft, now, end int64) (late []*draft, err error) {
 	n := len(drafts)
 	var c columnsOf
 	c.grow(n)
@@ -103,21 +75,12 @@ func (w *writer) appendBatch(ctx context.Context, drafts []*draft, now, end int6
 		}
 		missing[d.identity()] = d
 	}
-	beyond := false
+	now := w.now().Unix()
 	var batch pgx.Batch // one round trip and, being implicit, one transaction
 	batch.Queue(pgLogs, c.log, c.hub)
-	batch.Queue(pgLock, c.log).Query(func(rows pgx.Rows) error {
-		for rows.Next() {
-			var last int64
-			if err := rows.Scan(&last); err != nil {
-				return err
-			}
-			beyond = beyond || last >= end
-		}
-		return rows.Err()
-	})
+	batch.Queue(pgLock, c.log)
 	query, args := pgAppend, []any{c.log, c.sender, c.operator, c.random, c.clientSeq, c.clientTime, c.priority, c.flags, c.body, c.cloud, c.at,
-		c.receivers, now, now - repeatWindow, countsNot, c.hub, c.member, end}
+		c.receivers, now, now - repeatWindow, countsNot, c.hub, c.member}
 	if c.pushes != nil {
 		query, args = pgAppendPush, append(args, c.pushes)
 	}
@@ -136,22 +99,19 @@ func (w *writer) appendBatch(ctx context.Context, drafts []*draft, now, end int6
 		return rows.Err()
 	})
 	if len(c.who) > 0 {
-		batch.Queue(pgMentions, c.whoLog, c.whoSender, c.whoRandom, c.whoClientSeq, c.who, now-repeatWindow, end)
+		batch.Queue(pgMentions, c.whoLog, c.whoSender, c.whoRandom, c.whoClientSeq, c.who, now-repeatWindow)
 	}
 	if err := w.db.Append.SendBatch(ctx, &batch).Close(); err != nil {
-		return nil, err
-	}
-	if beyond { // repeats and refused ones go with them and are found again
-		return slices.DeleteFunc(slices.Clone(drafts), func(d *draft) bool { return missing[d.identity()] == nil }), nil
+		return err
 	}
 	for _, d := range missing { // repeats and refused ones: rare, so one by one
 		err := w.db.Append.QueryRow(ctx, findRepeat(""), d.Log, d.Random, d.ClientSeq, d.Sender, now-repeatWindow).Scan(&d.Seq, &d.Time)
 		if d.refused = errors.Is(err, pgx.ErrNoRows); err != nil && !d.refused {
-			return nil, err
+			return err
 		}
 		d.repeated = err == nil
 	}
-	return nil, nil
+	return nil
 }
 
 // columnsOf is a batch by columns, the form of unnest.

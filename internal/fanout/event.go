@@ -110,7 +110,7 @@ func (e *Event) as(uid int64) *Event {
 }
 
 // crowdSize is from how many subscribers of one node on an event is a crowd's.
-const crowdSize = 128
+const crowdSize = 64
 
 // Crowd reports whether the event goes to so many connections of this node
 // that writing to all of them has to make room for others.

@@ -61,11 +61,5 @@ func (s *suite) slowDisk(t table, delay int) (err error) {
 		return err
 	}
 	defer n.stop()
-	bare, err := s.yardstick("postgres", "--database", n.database)
-	if err != nil {
-		return err
-	}
-	suffix := fmt.Sprintf(", syncs %.1f ms longer", float64(delay)/1000)
-	_, err = s.pairs(t, n, bare, suffix)
-	return err
+	return s.pairs(t, n, fmt.Sprintf(", syncs %.1f ms longer", float64(delay)/1000))
 }

@@ -39,6 +39,11 @@ func (t table) plain(what, unit string, server float64, sign string, target floa
 	fmt.Fprintf(&t.s.out, "| %s | | %s %s | | %s %s %s | %s |\n", what, figure(server), unit, sign, figure(target), unit, mark(met))
 }
 
+// beside is a ratio without a target.
+func (t table) beside(what, unit string, bare, server float64) {
+	fmt.Fprintf(&t.s.out, "| %s | %s %s | %s %s | %.2f | | |\n", what, figure(bare), unit, figure(server), unit, server/bare)
+}
+
 // note is a row without a target.
 func (t table) note(what, unit string, server float64) {
 	fmt.Fprintf(&t.s.out, "| %s | | %s %s | | | |\n", what, figure(server), unit)
@@ -65,23 +70,23 @@ func figure(v float64) string {
 // sqlite measures the embedded engine, and what does not depend on the engine.
 func (s *suite) sqlite() error {
 	t := s.table("Embedded engine (SQLite, every commit synced)")
-	bare, err := s.yardstick("sqlite", "--dir", s.dir)
-	if err != nil {
-		return err
-	}
 	n, err := s.start(1, false)
 	if err != nil {
 		return err
 	}
 	defer n.stop()
-	many, err := s.bench(n, "c2c")
-	if err != nil {
-		return err
+	c := chats{s: s, n: n}
+	for range turns {
+		c.bare("rows64_rows_per_second", "sqlite", "--dir", s.dir, "rows64")
+		c.chat(many)
+		c.bare("lone_commit_ms", "sqlite", "--dir", s.dir, "one_row")
+		c.chat(lone)
 	}
-	t.more("one-to-one, 20 pairs × 16 in flight, against 64-row commits", "/s", bare["rows64_rows_per_second"], many.Rate, 0.6)
-	if err := s.lone(t, n, bare["lone_commit_ms"], ""); err != nil {
-		return err
+	if c.err != nil {
+		return c.err
 	}
+	t.more("one-to-one, 20 pairs × 16 in flight, against 64-row commits", "/s", c.mean("rows64_rows_per_second"), c.rate(many), 0.6)
+	t.less("a lone message, median, against one commit", "ms", c.mean("lone_commit_ms"), c.ack(lone).P50, 1.3)
 	if err := s.logins(t, n); err != nil {
 		return err
 	}
@@ -130,18 +135,13 @@ func (s *suite) onPostgres() error {
 		return err
 	}
 	defer n.stop()
-	bare, err := s.yardstick("postgres", "--database", n.database)
+	if err := s.pairs(t, n, ""); err != nil {
+		return err
+	}
+	bare, err := s.yardstick("postgres", "--database", n.database, "hundred_rows")
 	if err != nil {
 		return err
 	}
-	many, err := s.pairs(t, n, bare, "")
-	if err != nil {
-		return err
-	}
-	if err := s.ceiling(t, n); err != nil {
-		return err
-	}
-	t.note("server time of a message, 16 in flight", "µs", many.PerOp)
 	t.note("the bare limit of 100-row commits", "rows/s", bare["hundred_rows_rows_per_second"])
 	hot, err := s.bench(n, "c2c", "--pairs", "1", "--inflight", "256")
 	if err != nil {
@@ -155,61 +155,6 @@ func (s *suite) onPostgres() error {
 		return err
 	}
 	return s.groups(t, n)
-}
-
-// pairs measures one-to-one messages against the bare commits of the same
-// database: many in flight, which it returns, few, and a single one.
-func (s *suite) pairs(t table, n *nodes, bare map[string]float64, suffix string) (many found, err error) {
-	one := bare["one_row_rows_per_second"]
-	if err := s.settle(n); err != nil {
-		return many, err
-	}
-	if many, err = s.bench(n, "c2c"); err != nil {
-		return many, err
-	}
-	if err := s.settle(n); err != nil {
-		return many, err
-	}
-	t.more("one-to-one, 20 pairs × 16 in flight, against one-row commits of 20 sessions"+suffix, "/s", one, many.Rate, 2)
-	few, err := s.bench(n, "c2c", "--inflight", "1")
-	if err != nil {
-		return many, err
-	}
-	t.more("one-to-one, 20 pairs × 1 in flight, against the same"+suffix, "/s", one, few.Rate, 0.8)
-	t.plain("p99 of that, send to answer", "ms", few.Ack.P99, "≤", 15)
-	return many, s.lone(t, n, bare["lone_commit_ms"], suffix)
-}
-
-// ceiling measures the same chats with a server that does nothing but store
-// texts, by group commit, and pass them on.
-func (s *suite) ceiling(t table, n *nodes) error {
-	null, stop, err := s.null("--database", n.database)
-	if err != nil {
-		return err
-	}
-	defer stop()
-	few, err := s.bench(null, "c2c", "--inflight", "1")
-	if err != nil {
-		return err
-	}
-	t.note("the same over a server that only stores, in groups, and answers", "/s", few.Rate)
-	t.note("server time of a message there", "µs", few.PerOp)
-	lone, err := s.bench(null, "c2c", "--pairs", "1", "--inflight", "1")
-	if err != nil {
-		return err
-	}
-	t.note("a lone message there, median", "ms", lone.Ack.P50)
-	return nil
-}
-
-// lone measures a single message against a single commit.
-func (s *suite) lone(t table, n *nodes, commit float64, suffix string) error {
-	f, err := s.bench(n, "c2c", "--pairs", "1", "--inflight", "1")
-	if err != nil {
-		return err
-	}
-	t.less("a lone message, median, against one commit"+suffix, "ms", commit, f.Ack.P50, 1.3)
-	return nil
 }
 
 // cold measures the first message of conversations after a restart.

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -27,6 +28,12 @@ func main() {
 type figures map[string]float64
 
 func (f figures) print() error { return json.NewEncoder(os.Stdout).Encode(f) }
+
+// wanted reports whether to measure what is called name: all of it when nothing
+// is named.
+func wanted(only []string, name string) bool {
+	return len(only) == 0 || slices.Contains(only, name)
+}
 
 // rowText is a stored message body of the size that imbench sends.
 const rowText = `[{"MsgType":"TIMTextElem","MsgContent":{"Text":"@@00000000000000000000000000000000 the quick brown fox jumps over the lazy dog and comes back to"}}]`

@@ -29,8 +29,9 @@ const (
 func postgresCommand(duration *time.Duration) *cobra.Command {
 	var url string
 	var sessions int
-	cmd := &cobra.Command{Use: "postgres", Short: "Inserts into the messages table: one row a commit, 100 rows a commit", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+	cmd := &cobra.Command{Use: "postgres [one_row] [hundred_rows] [lone_commit]", Short: "Inserts into the messages table: one row a commit, 100 rows a commit",
+		ValidArgs: []string{"one_row", "hundred_rows", "lone_commit"}, Args: cobra.OnlyValidArgs,
+		RunE: func(cmd *cobra.Command, only []string) error {
 			if url == "" {
 				return errors.New("--database is missing")
 			}
@@ -40,6 +41,9 @@ func postgresCommand(duration *time.Duration) *cobra.Command {
 				sessions     int
 				rows         float64
 			}{{"one_row", oneRow, sessions, 1}, {"hundred_rows", manyRows, sessions, 100}, {"lone_commit", oneRow, 1, 1}} {
+				if !wanted(only, y.name) {
+					continue
+				}
 				rate, err := inserts(cmd.Context(), url, y.script, y.sessions, *duration, f)
 				if err != nil {
 					return fmt.Errorf("%s: %w", y.name, err)

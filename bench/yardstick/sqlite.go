@@ -13,8 +13,9 @@ import (
 
 func sqliteCommand(duration *time.Duration) *cobra.Command {
 	var dir string
-	cmd := &cobra.Command{Use: "sqlite", Short: "Inserts into the messages table: 1, 64 and 256 rows a commit, each synced", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+	cmd := &cobra.Command{Use: "sqlite [one_row] [rows64] [rows256]", Short: "Inserts into the messages table: 1, 64 and 256 rows a commit, each synced",
+		ValidArgs: []string{"one_row", "rows64", "rows256"}, Args: cobra.OnlyValidArgs,
+		RunE: func(cmd *cobra.Command, only []string) error {
 			tmp, err := os.MkdirTemp(dir, "yardstick")
 			if err != nil {
 				return err
@@ -34,6 +35,9 @@ func sqliteCommand(duration *time.Duration) *cobra.Command {
 				name string
 				rows int
 			}{{"one_row", 1}, {"rows64", 64}, {"rows256", 256}} {
+				if !wanted(only, y.name) {
+					continue
+				}
 				commits, seconds, err := fillSQLite(cmd.Context(), db, y.rows, &seq, *duration)
 				if err != nil {
 					return err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -109,6 +110,13 @@ func (s *suite) database(n *nodes) error {
 	conn, err := pgx.Connect(ctx, s.postgres)
 	if err != nil {
 		return err
+	}
+	var fsync string
+	if err := conn.QueryRow(ctx, "SHOW fsync").Scan(&fsync); err != nil {
+		return err
+	}
+	if fsync != "on" { // tests have it so
+		return errors.New("this Postgres does not sync its commits: IMSERVER_TEST_FSYNC=on scripts/services.sh up")
 	}
 	name := fmt.Sprintf("imserver_bench_%d", time.Now().UnixNano())
 	if _, err := conn.Exec(ctx, "CREATE DATABASE "+name); err != nil {

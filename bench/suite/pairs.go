@@ -24,6 +24,10 @@ type chats struct {
 	err    error
 }
 
+func (s *suite) chats(n *nodes) *chats {
+	return &chats{s: s, n: n, limits: map[string][]float64{}, found: map[string][]found{}}
+}
+
 // bare measures a limit.
 func (c *chats) bare(name string, args ...string) {
 	if c.err != nil {
@@ -32,9 +36,6 @@ func (c *chats) bare(name string, args ...string) {
 	var f map[string]float64
 	if f, c.err = c.s.yardstick(args...); c.err != nil {
 		return
-	}
-	if c.limits == nil {
-		c.limits = map[string][]float64{}
 	}
 	c.limits[name] = append(c.limits[name], f[name])
 }
@@ -48,9 +49,6 @@ func (c *chats) chat(name string) {
 	var f found
 	if f, c.err = c.s.bench(c.n, "c2c", args...); c.err != nil {
 		return
-	}
-	if c.found == nil {
-		c.found = map[string][]found{}
 	}
 	c.found[name] = append(c.found[name], f)
 }
@@ -101,7 +99,7 @@ func (s *suite) pairs(t table, n *nodes, suffix string) error {
 		return err
 	}
 	defer stop()
-	c, ceiling := chats{s: s, n: n}, chats{s: s, n: null}
+	c, ceiling := s.chats(n), s.chats(null)
 	for range turns {
 		c.settle()
 		c.bare(rows, "postgres", "--database", n.database, "one_row")

@@ -75,7 +75,7 @@ func (s *suite) sqlite() error {
 		return err
 	}
 	defer n.stop()
-	c := chats{s: s, n: n}
+	c := s.chats(n)
 	for range turns {
 		c.bare("rows64_rows_per_second", "sqlite", "--dir", s.dir, "rows64")
 		c.chat(many)

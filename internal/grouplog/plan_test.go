@@ -5,31 +5,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"imserver/internal/store/storetest"
 )
 
 // Ensure that repeats are looked for by their numbers, whatever statistics say:
 // by the log alone each message would walk all of it.
 func TestRepeatsAreFoundByTheirNumbers(t *testing.T) {
-	conn, err := storetest.Postgres(t).Append.Acquire(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Release()
-	if _, err := conn.Exec(t.Context(), `PREPARE batch AS `+pgAppend); err != nil {
-		t.Fatal(err)
-	}
-	rows, err := conn.Query(t.Context(), `EXPLAIN EXECUTE batch (`+strings.Repeat("NULL, ", 16)+`NULL)`, pgx.QueryExecModeSimpleProtocol)
-	if err != nil {
-		t.Fatal(err)
-	}
-	plan, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil {
-		t.Fatal(err)
-	}
-	text := strings.Join(plan, "\n")
+	text := storetest.Plan(t, storetest.Postgres(t), pgAppend, strings.Repeat("NULL, ", 16)+"NULL")
 	if !strings.Contains(text, "_random_idx on group_messages") || strings.Contains(text, "pkey on group_messages") || strings.Contains(text, "Seq Scan on group_messages") {
 		t.Errorf("the plan is\n%s", text)
 	}

@@ -7,8 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"imserver/internal/store"
 	"imserver/internal/store/storetest"
 )
@@ -26,25 +24,9 @@ func TestRepeatsAreFoundByTheirNumbers(t *testing.T) {
 	if err := keeper.Prepare(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	conn, err := db.Append.Acquire(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Release()
 	after, end := from(noon.Unix()-repeatWindow), from(noon.Unix()+ahead)
 	for name, s := range map[string]struct{ statement, rest string }{"batch": {pgAppend, fmt.Sprint(after, ", ", end)}, "alone": {pgAlone, fmt.Sprint(after, ", NULL, ", end)}} {
-		if _, err := conn.Exec(t.Context(), `PREPARE `+name+` AS `+s.statement); err != nil {
-			t.Fatal(err)
-		}
-		rows, err := conn.Query(t.Context(), `EXPLAIN EXECUTE `+name+` (`+strings.Repeat("NULL, ", 10)+s.rest+`)`, pgx.QueryExecModeSimpleProtocol)
-		if err != nil {
-			t.Fatal(err)
-		}
-		plan, err := pgx.CollectRows(rows, pgx.RowTo[string])
-		if err != nil {
-			t.Fatal(err)
-		}
-		text := strings.Join(plan, "\n")
+		text := storetest.Plan(t, db, s.statement, strings.Repeat("NULL, ", 10)+s.rest)
 		if strings.Count(text, "_random_idx on c2c_messages") != 2 || strings.Contains(text, "pkey on c2c_messages") || strings.Contains(text, "Seq Scan") {
 			t.Errorf("the plan of %s is\n%s", name, text)
 		}
@@ -54,24 +36,7 @@ func TestRepeatsAreFoundByTheirNumbers(t *testing.T) {
 // Ensure that a read report finds the newest message by the pair's key and not
 // by walking a table, whatever statistics say.
 func TestReportsReadOneRow(t *testing.T) {
-	db := storetest.Postgres(t)
-	conn, err := db.Append.Acquire(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Release()
-	if _, err := conn.Exec(t.Context(), `PREPARE report AS `+readingQuery(1)); err != nil {
-		t.Fatal(err)
-	}
-	rows, err := conn.Query(t.Context(), `EXPLAIN EXECUTE report (1, 2, 3, 2, 3, 4)`, pgx.QueryExecModeSimpleProtocol)
-	if err != nil {
-		t.Fatal(err)
-	}
-	plan, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil {
-		t.Fatal(err)
-	}
-	if text := strings.Join(plan, "\n"); strings.Contains(text, "Seq Scan") || strings.Contains(text, "Sort") {
+	if text := storetest.Plan(t, storetest.Postgres(t), readingQuery(1), "1, 2, 3, 2, 3, 4"); strings.Contains(text, "Seq Scan") || strings.Contains(text, "Sort") {
 		t.Errorf("the plan is\n%s", text)
 	}
 }

@@ -114,7 +114,7 @@ func sqliteDir(tb testing.TB) string {
 // a database and not a schema, because advisory locks are a database's.
 func migratedURL(tb testing.TB) string {
 	tb.Helper()
-	_ = postgres(tb)
+	_ = postgres(tb) // or skip
 	template, err := postgresTemplate()
 	if err != nil {
 		tb.Fatal(err)
@@ -152,6 +152,30 @@ func postgres(tb testing.TB) string {
 		tb.Skip("no Postgres: set " + PostgresVar)
 	}
 	return server
+}
+
+// Plan returns how the writers' connections of a Postgres carry out a statement,
+// for any arguments, SQL, and without what statistics tell.
+func Plan(tb testing.TB, db *store.DB, statement, arguments string) string {
+	tb.Helper()
+	conn, err := db.Append.Acquire(context.Background())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer conn.Release()
+	name := "plan_" + strings.ToLower(rand.Text())
+	if _, err := conn.Exec(context.Background(), `PREPARE `+name+` AS `+statement); err != nil {
+		tb.Fatal(err)
+	}
+	rows, err := conn.Query(context.Background(), `EXPLAIN EXECUTE `+name+` (`+arguments+`)`, pgx.QueryExecModeSimpleProtocol)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	plan, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return strings.Join(plan, "\n")
 }
 
 func execute(tb testing.TB, server, statement string) {

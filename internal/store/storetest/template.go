@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net/url"
 	"os"
+	"path/filepath"
 	"sync"
 	"testing/fstest"
 	"time"
@@ -36,7 +37,7 @@ var sqliteFiles = sync.OnceValues(func() (files fstest.MapFS, err error) {
 	}
 	files = fstest.MapFS{}
 	for _, e := range entries {
-		data, err := fs.ReadFile(os.DirFS(dir), e.Name())
+		data, err := os.ReadFile(filepath.Join(dir, e.Name()))
 		if err != nil {
 			return nil, err
 		}

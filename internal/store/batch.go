@@ -28,12 +28,13 @@ var ErrBusy = errors.New("store: too many writes are waiting")
 // in the order of the calls; a writer takes whole stripes that no other writer
 // has at the moment, so order within a key is kept and one full commit is made
 // rather than several small ones. Another writer joins in when a share of a
-// full batch waits that it could take, or half of a company.
+// full batch waits that it could take.
 //
 // Completion callbacks of a large batch run while the next one is being
 // written, those of a small one before that, in commit order.
 type Batcher[T any] struct {
 	options BatchOptions
+	small   int // items of a small batch
 	flush   Flush[T]
 	ctx     context.Context // ended by Stop when its patience is over
 	cancel  context.CancelFunc
@@ -63,7 +64,7 @@ const (
 	// share is the part of a full batch that is worth a further writer.
 	share = 4
 	// small is the most items whose callbacks the writer itself runs: waking
-	// somebody else for them costs more.
+	// somebody else for them costs more. With Together it is a whole company.
 	small = 32
 )
 
@@ -118,10 +119,11 @@ func NewBatcher[T any](o BatchOptions, flush Flush[T]) *Batcher[T] {
 	if o.MaxQueue == 0 {
 		o.MaxQueue = 16384
 	}
+	most := companyMost
 	if o.Together == nil {
-		o.Together = func(callbacks func()) { callbacks() }
+		most, o.Together = small, func(callbacks func()) { callbacks() }
 	}
-	b := &Batcher[T]{options: o, flush: flush, wake: make(chan struct{}, o.Writers), company: company{came: make(chan struct{}, 1)}, written: make(chan outcome[T], 2)}
+	b := &Batcher[T]{options: o, small: most, flush: flush, wake: make(chan struct{}, o.Writers), company: company{came: make(chan struct{}, 1)}, written: make(chan outcome[T], 2)}
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	var writers sync.WaitGroup
 	for range o.Writers {
@@ -168,7 +170,7 @@ func (b *Batcher[T]) Go(key uint64, item T, done func(T, error)) {
 // callLocked wakes an idle writer, which counts as running from now on, if
 // there is enough for it to take.
 func (b *Batcher[T]) callLocked() {
-	if b.stopped || b.free == 0 || b.running == b.options.Writers || b.company.waits || b.running > 0 && b.free < b.furtherLocked() {
+	if b.stopped || b.free == 0 || b.running == b.options.Writers || b.company.waits || b.running > 0 && b.free < b.options.MaxBatch/share {
 		return
 	}
 	b.running++
@@ -253,10 +255,10 @@ func (b *Batcher[T]) batch() bool {
 	})
 	w.err = err
 	b.mu.Lock()
-	b.company.ended(len(w.items), bits.OnesCount64(mine), b.writing-len(w.items), b.waiting, took, err)
+	b.company.ended(len(w.items), b.writing-len(w.items), b.waiting, took, err)
 	b.writing -= len(w.items)
 	b.mu.Unlock()
-	if len(w.items) <= small && b.unfinished.Load() == 0 {
+	if len(w.items) <= b.small && b.unfinished.Load() == 0 {
 		b.options.Together(w.complete)
 	} else {
 		b.unfinished.Add(1)

@@ -9,17 +9,14 @@ import (
 //
 // Senders who send again when they are answered, such as pairs with one message
 // in flight, take turns by themselves: while some are being committed, others
-// are answered and come back, in parts as small as chance makes them. A lone
-// writer has most of all of them in one commit, so it waits a little for those
-// whom it has just answered, at most as long as a commit takes. Of two, each
-// waits for half of them: one half is answered and sends again while the other
-// is in the database, so that server and database both have work.
+// are answered and come back, in parts as small as chance makes them. Most of
+// all of them in one commit cost the database least, so a writer waits a little
+// for those who were just answered, at most as long as a commit takes.
 type company struct {
 	came   chan struct{} // gets a token when as many items are free as are wanted
 	waits  bool          // a writer waits
 	wanted int           // items that it waits for, 0 when they are there
 	known  int           // senders, as many as were seen at once lately
-	lanes  int           // stripes of the last commit
 	took   time.Duration // the last commit
 	misses int           // how often in a row those expected did not come
 	pause  int           // batches until they are expected again
@@ -29,10 +26,6 @@ const (
 	// companyMost is up to how many items are waited for: of more, a commit's
 	// own cost is a small part.
 	companyMost = 64
-	// leastHalf is the smallest half: a commit of two items costs the database
-	// nearly as much as one of four. It must come from as many stripes, too: one
-	// conversation, however busy, is no work for two writers.
-	leastHalf = 3
 	// leastPatience is the shortest time worth waiting, mostPatience the longest.
 	// Timers of an idle process are not exact to less than the latter.
 	leastPatience, mostPatience = 150 * time.Microsecond, time.Millisecond
@@ -41,38 +34,26 @@ const (
 	mostPause = 64
 )
 
-// ended notes a commit of some items, from as many lanes, while others were
-// being committed and waiting. Those just answered are not among these until
-// they send again, so known falls by an eighth at most.
-func (c *company) ended(items, lanes, others, waiting int, took time.Duration, err error) {
-	c.lanes = lanes
+// ended notes a commit of some items, while others were being committed and
+// waiting. Those just answered are not among these until they send again, so
+// known falls by an eighth at most.
+func (c *company) ended(items, others, waiting int, took time.Duration, err error) {
 	c.known, c.took = max(items+others+waiting, c.known-(c.known+7)/8), took
 	if err != nil || items+others == 1 {
 		c.known = 0 // a lone sender, or somebody who has to wait long enough
 	}
 }
 
-// part is how many items make a commit worth its while, 0 when any number does.
-func (c *company) part(writers int) int {
-	if c.known > companyMost || c.pause > 0 {
-		return 0
-	}
-	n := c.known - c.known/12 // of many, one who thinks longer is not worth everybody's waiting
-	if writers > 1 && min(n/2, c.lanes) >= leastHalf {
-		n /= 2
-	}
-	return n
-}
-
 // expected is for how many items to wait, and for how long, when free are
 // there; 0 means not to.
-func (c *company) expected(free, writers int) (wanted int, patience time.Duration) {
+func (c *company) expected(free int) (wanted int, patience time.Duration) {
 	if c.pause > 0 && free > 0 {
 		c.pause--
 		return 0, 0
 	}
-	wanted, patience = c.part(writers), min(c.took, mostPatience)
-	if free == 0 || free >= wanted || patience < leastPatience {
+	wanted = c.known - c.known/12 // of many, one who thinks longer is not worth everybody's waiting
+	patience = min(c.took, mostPatience)
+	if c.known > companyMost || free == 0 || free >= wanted || patience < leastPatience {
 		return 0, 0
 	}
 	return wanted, patience
@@ -95,15 +76,6 @@ func (b *Batcher[T]) arrivedLocked() {
 		c.wanted = 0
 		c.came <- struct{}{} // there is room: nobody else has put one
 	}
-}
-
-// furtherLocked is how many items are worth a further writer.
-func (b *Batcher[T]) furtherLocked() int {
-	most := b.options.MaxBatch / share
-	if part := b.company.part(b.options.Writers); part > 0 {
-		return min(part, most)
-	}
-	return most
 }
 
 // gather lets goroutines that are ready to run go first as long as they bring
@@ -134,7 +106,7 @@ func (b *Batcher[T]) awaitLocked() bool {
 	if c.waits {
 		return false
 	}
-	wanted, patience := c.expected(b.free, b.options.Writers)
+	wanted, patience := c.expected(b.free)
 	if patience == 0 || b.stopped {
 		return true
 	}

@@ -2,7 +2,7 @@ package store_test
 
 import (
 	"context"
-	"strconv"
+	"fmt"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -33,35 +33,22 @@ func committing(t *testing.T, writers int) (*store.Batcher[item], *[]int) {
 	return b, sizes
 }
 
-// Ensure senders who wait for their answers share the commits of a lone writer,
-// instead of taking turns in halves.
+// Ensure senders who wait for their answers share commits instead of taking
+// turns, with two writers as with one.
 func TestBatcherCompany(t *testing.T) {
 	for senders, least := range map[int]int{4: 45, 20: 40} { // commits' worth of answers, of 50; in turns it would be half
-		t.Run(strconv.Itoa(senders), func(t *testing.T) { synctest.Test(t, func(t *testing.T) { company(t, senders, 1, least) }) })
+		for writers := 1; writers <= 2; writers++ {
+			t.Run(fmt.Sprintf("%d senders, %d writers", senders, writers), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) { company(t, senders, writers, least) })
+			})
+		}
 	}
 }
 
-// Ensure two writers have one half of the senders each, and no fragments.
-func TestBatcherHalves(t *testing.T) {
-	const senders = 20
-	synctest.Test(t, func(t *testing.T) {
-		sizes := company(t, senders, 2, 40)
-		halves := 0
-		for _, n := range sizes {
-			if n >= senders/2-2 && n <= senders/2+2 {
-				halves++
-			}
-		}
-		if halves < len(sizes)*4/5 {
-			t.Errorf("of %d commits %d were of about a half: %v", len(sizes), halves, sizes)
-		}
-	})
-}
-
 // company lets senders wait for their answers for as long as fifty commits
-// take. Answers must be as many as least of these would have for everybody. It
-// returns what the commits had.
-func company(t *testing.T, senders, writers, least int) []int {
+// take. Answers must be as many as least of these would have for everybody, in
+// no more commits than one writer makes.
+func company(t *testing.T, senders, writers, least int) {
 	const commits = 50
 	b, sizes := committing(t, writers)
 	end := time.Now().Add(commits * commit)
@@ -91,7 +78,9 @@ func company(t *testing.T, senders, writers, least int) []int {
 	if answered < least*senders {
 		t.Errorf("%d were answered, fewer than %d: %v", answered, least*senders, *sizes)
 	}
-	return *sizes
+	if len(*sizes) > commits {
+		t.Errorf("%d commits in the time of %d: %v", len(*sizes), commits, *sizes)
+	}
 }
 
 // Ensure a lone sender's items never wait for others.

@@ -2,7 +2,7 @@ package main
 
 import "cmp"
 
-// turns is how often one-to-one chats and their bare limits are measured, one
+// turns is how often a bare limit and what stands beside it are measured, one
 // after the other: the machine's speed changes within a minute by more than
 // most changes of the server bring, and what is measured once beside a limit
 // that was measured once may be off by a third.

@@ -79,10 +79,15 @@ const (
 	end   = "<!-- to here -->"
 )
 
-// write puts the tables between the marks of the page.
-func (s *suite) write() error {
+// write puts the tables between the marks of the page. Where it cannot, it
+// prints them: they took half an hour.
+func (s *suite) write() (err error) {
+	defer func() {
+		if s.doc == "" || err != nil {
+			fmt.Print(s.out.String())
+		}
+	}()
 	if s.doc == "" {
-		fmt.Print(s.out.String())
 		return nil
 	}
 	page, err := os.ReadFile(s.doc)

@@ -3,6 +3,7 @@ package message
 import (
 	"fmt"
 	"log/slog"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +11,9 @@ import (
 	"imserver/internal/store"
 	"imserver/internal/store/storetest"
 )
+
+// searchOne is a search in one partition by all that tells a message.
+var searchOne = regexp.MustCompile(`_random_idx on c2c_messages.*\n *Index Cond: \(\(lo = \S+\) AND \(hi = \S+\) AND \(msg_seq = \S+\) AND \(random = \S+\)\)\n`)
 
 // Ensure that Postgres finds repeats by their numbers in a table that has no
 // statistics yet, as every day's partition at its begin: by the primary key
@@ -27,7 +31,7 @@ func TestRepeatsAreFoundByTheirNumbers(t *testing.T) {
 	after, end := from(noon.Unix()-repeatWindow), from(noon.Unix()+ahead)
 	for name, s := range map[string]struct{ statement, rest string }{"batch": {pgAppend, fmt.Sprint(after, ", ", end)}, "alone": {pgAlone, fmt.Sprint(after, ", NULL, ", end)}} {
 		text := storetest.Plan(t, db, s.statement, strings.Repeat("NULL, ", 10)+s.rest)
-		if strings.Count(text, "_random_idx on c2c_messages") != 2 || strings.Contains(text, "pkey on c2c_messages") || strings.Contains(text, "Seq Scan") {
+		if len(searchOne.FindAllString(text, -1)) != 2 || strings.Contains(text, "pkey on c2c_messages") || strings.Contains(text, "Seq Scan") {
 			t.Errorf("the plan of %s is\n%s", name, text)
 		}
 	}

@@ -13,7 +13,7 @@ var floors = map[string]int{
 	"imserver/migrations":       0,
 	"imserver/internal/command": 1, "imserver/internal/wire": 1, "imserver/internal/usersig": 1, "imserver/internal/bus": 1,
 	"imserver/internal/fanout": 1, "imserver/internal/store": 1, "imserver/internal/config": 1, "imserver/internal/ratelimit": 1,
-	"imserver/internal/store/storetest": 1, "imserver/internal/bus/bustest": 1, "imserver/internal/apptest": 4, "imserver/internal/certfile": 1, "imserver/internal/admission": 1, "imserver/internal/clientip": 1,
+	"imserver/internal/socket": 0, "imserver/internal/store/storetest": 1, "imserver/internal/bus/bustest": 1, "imserver/internal/apptest": 4, "imserver/internal/certfile": 1, "imserver/internal/admission": 1, "imserver/internal/clientip": 1,
 	"imserver/internal/gateway": 3, "imserver/internal/rest": 3, "imserver/internal/console": 3,
 }
 

@@ -5,6 +5,8 @@ package gateway
 import (
 	"io"
 	"syscall"
+
+	"imserver/internal/socket"
 )
 
 // listenReady lets the input of a plain socket wait without a buffer; TLS has
@@ -23,12 +25,7 @@ func (in *input) takeReady(fd uintptr) bool {
 		in.buf = inputs.Get().(*[inputSize]byte)
 	}
 	var n int
-	for {
-		n, in.err = syscall.Read(int(fd), in.buf[:])
-		if in.err != syscall.EINTR {
-			break
-		}
-	}
+	n, in.err = socket.Read(fd, in.buf[:])
 	if in.err == syscall.EAGAIN {
 		in.release()
 		return false
@@ -43,12 +40,8 @@ func (in *input) takeReady(fd uintptr) bool {
 // tryWrite writes what the kernel takes without waiting.
 func tryWrite(raw syscall.RawConn, b []byte) (n int, err error) {
 	failed := raw.Write(func(fd uintptr) bool {
-		for {
-			n, err = syscall.Write(int(fd), b)
-			if err != syscall.EINTR {
-				return true
-			}
-		}
+		n, err = socket.Write(fd, b)
+		return true
 	})
 	if failed != nil {
 		return 0, failed

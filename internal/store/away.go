@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"imserver/internal/socket"
 )
 
 // ErrAway says that the database does not answer. While it does not, every
@@ -71,7 +73,7 @@ func (w *watch) connect(ctx context.Context, network, address string) (net.Conn,
 	if err != nil {
 		return nil, lostError{err}
 	}
-	c := &heardConn{Conn: nc, watch: w}
+	c := &heardConn{Conn: socket.Wrap(nc), watch: w}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.away {

@@ -16,7 +16,12 @@ import (
 type Topic string
 
 // User is the topic of an account's devices.
-func User(uid int64) Topic { return Topic("u" + strconv.FormatInt(uid, 10)) }
+func User(uid int64) Topic { return Topic(appendUser(make([]byte, 0, maxTopic), uid)) }
+
+// maxTopic is the length of the longest topic of a number.
+const maxTopic = len("u-9223372036854775808")
+
+func appendUser(dst []byte, uid int64) []byte { return strconv.AppendInt(append(dst, 'u'), uid, 10) }
 
 // Group is the topic of a group's or community topic's members.
 func Group(id int64) Topic { return Topic("g" + strconv.FormatInt(id, 10)) }
@@ -235,11 +240,11 @@ func (h *Hub) Reaches(uid int64, except Device) bool {
 	if !h.alone {
 		return true // other nodes' devices are not known here
 	}
-	t := User(uid)
-	sh := h.shard(t)
+	t := appendUser(make([]byte, 0, maxTopic), uid) // no string: every message asks
+	sh := &h.shards[maphash.Bytes(h.seed, t)%shardCount]
 	sh.mu.RLock()
 	defer sh.mu.RUnlock()
-	for s := range sh.topics[t] {
+	for s := range sh.topics[Topic(t)] {
 		if s.Device() != except {
 			return true
 		}

@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
@@ -22,6 +23,36 @@ type metrics struct {
 	overflows   prometheus.Counter
 	skipped     prometheus.Counter
 	panics      prometheus.Counter
+
+	mu   sync.RWMutex
+	good map[string]*good // guarded by mu: of answers without an error, by command; see answered
+}
+
+// good is where a command's answers are counted.
+type good struct {
+	commands prometheus.Counter
+	seconds  prometheus.Observer
+}
+
+// answered counts a command's answer. Labels are looked up once for each
+// command: that costs more than counting, and most answers are good.
+func (m *metrics) answered(name string, code int, took time.Duration) {
+	if code != 0 {
+		m.commands.WithLabelValues(name, strconv.Itoa(code)).Inc()
+		m.seconds.WithLabelValues(name).Observe(took.Seconds())
+		return
+	}
+	m.mu.RLock()
+	g := m.good[name]
+	m.mu.RUnlock()
+	if g == nil {
+		g = &good{m.commands.WithLabelValues(name, "0"), m.seconds.WithLabelValues(name)}
+		m.mu.Lock()
+		m.good[name] = g
+		m.mu.Unlock()
+	}
+	g.commands.Inc()
+	g.seconds.Observe(took.Seconds())
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -33,6 +64,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		return f.NewCounterVec(prometheus.CounterOpts{Namespace: "imserver", Name: name, Help: help}, labels)
 	}
 	return &metrics{
+		good:        map[string]*good{},
 		connections: f.NewGauge(prometheus.GaugeOpts{Namespace: "imserver", Name: "connections", Help: "Open WebSocket connections."}),
 		refused:     vec("connections_refused_total", "Connections refused before the upgrade, by reason.", "reason"),
 		closed:      vec("connections_closed_total", "Closed connections, by reason.", "reason"),

@@ -291,8 +291,7 @@ func (c *Conn) account(r request, code int) {
 	if r.access == 0 && name != heartbeat {
 		name = "unknown" // a label per invented name would be a leak
 	}
-	c.server.metrics.commands.WithLabelValues(name, strconv.Itoa(code)).Inc()
-	c.server.metrics.seconds.WithLabelValues(name).Observe(time.Since(r.start).Seconds())
+	c.server.metrics.answered(name, code, time.Since(r.start))
 	if cap(*r.frame) <= maxKept {
 		frames.Put(r.frame)
 	}
@@ -307,6 +306,13 @@ type verified struct {
 // guestTTL is how long a checked key is believed, seconds.
 const guestTTL = 10
 
+// requestID names a request in logs and answers: the connection's number and
+// the request's own.
+func requestID(conn uint64, seq string) string {
+	b := strconv.AppendUint(make([]byte, 0, 40), conn, 36)
+	return string(append(append(b, '-'), seq...))
+}
+
 // authenticate finds out who sent r, by its own head and not by what was said
 // on the socket before: after a reconnect old requests come first, and a
 // socket may become another user's (protocol 01 §4, T2).
@@ -316,7 +322,7 @@ func (c *Conn) authenticate(ctx context.Context, r request) (*command.Call, erro
 		id = c.app
 	}
 	call := &command.Call{Name: r.head.Command, Kind: command.Anonymous, Conn: c, Platform: r.head.Platform,
-		RequestID: strconv.FormatUint(c.id, 36) + "-" + r.head.Seq, App: c.server.apps(id)}
+		RequestID: requestID(c.id, r.head.Seq), App: c.server.apps(id)}
 	if call.Platform == 0 {
 		call.Platform = int(c.platform)
 	}

@@ -148,12 +148,13 @@ func (c *Conn) assemble(dst []byte, batch []outgoing) []byte {
 		for i+run < len(batch) && batch[i+run].event != nil && run < maxMerge {
 			run++
 		}
-		if run == 1 {
-			dst = append(dst, o.event.Frame().Bytes(c.mode)...)
+		if run == 1 && c.mode.Compresses(o.event.Item) {
+			dst = append(dst, o.event.Frame().Bytes(c.mode)...) // once for everybody
 		} else {
-			items := make([][]byte, run)
-			for k := range items {
-				items[k] = batch[i+k].event.Item
+			var few [4][]byte
+			items := few[:0]
+			for _, e := range batch[i : i+run] {
+				items = append(items, e.event.Item)
 			}
 			dst = wire.AppendMergedPush(dst, items, c.mode)
 		}

@@ -31,6 +31,7 @@ type Queue struct {
 	sender   Sender
 	waiting  chan job
 	outcomes *prometheus.CounterVec
+	unsent   prometheus.Counter // of outcomes; nil with a sender
 }
 
 // job sends one notice.
@@ -43,6 +44,9 @@ func NewQueue(sender Sender, r prometheus.Registerer) *Queue {
 	f := promauto.With(r)
 	q.outcomes = f.NewCounterVec(prometheus.CounterOpts{Namespace: "imserver", Name: "push_notices_total",
 		Help: "Notices for offline push by outcome: sent, failed, unsent (no service), unwanted (by the sender), overflow."}, []string{"outcome"})
+	if sender == nil {
+		q.unsent = q.outcomes.WithLabelValues("unsent")
+	}
 	f.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "imserver", Name: "push_queue", Help: "Notices waiting for offline push."},
 		func() float64 { return float64(len(q.waiting)) })
 	return q
@@ -50,24 +54,34 @@ func NewQueue(sender Sender, r prometheus.Registerer) *Queue {
 
 // Offer takes a notice; it never blocks.
 func (q *Queue) Offer(n message.Notice) {
-	q.offer(n.Message.PushInfo, func(ctx context.Context) error { return q.sender.Send(ctx, n) })
+	if q.wanted(n.Message.PushInfo) {
+		q.put(func(ctx context.Context) error { return q.sender.Send(ctx, n) })
+	}
 }
 
 // OfferGroup takes a notice of a group's message; it never blocks.
 func (q *Queue) OfferGroup(n grouplog.Notice) {
-	q.offer(n.Message.PushInfo, func(ctx context.Context) error { return q.sender.SendGroup(ctx, n) })
+	if q.wanted(n.Message.PushInfo) {
+		q.put(func(ctx context.Context) error { return q.sender.SendGroup(ctx, n) })
+	}
 }
 
-func (q *Queue) offer(info []byte, send job) {
+// wanted reports whether there is somebody to bring a notice, and a wish that
+// it be brought; it counts the notice otherwise.
+func (q *Queue) wanted(info []byte) bool {
 	// PushFlag 1 is the sender's wish that nothing be pushed (protocol 02 §4.1).
 	if gjson.GetBytes(info, "PushFlag").Int() == 1 {
 		q.outcomes.WithLabelValues("unwanted").Inc()
-		return
+		return false
 	}
-	if q.sender == nil {
-		q.outcomes.WithLabelValues("unsent").Inc()
-		return
+	if q.unsent != nil {
+		q.unsent.Inc()
+		return false
 	}
+	return true
+}
+
+func (q *Queue) put(send job) {
 	select {
 	case q.waiting <- send:
 	default:

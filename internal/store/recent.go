@@ -30,10 +30,11 @@ func (r *Recent[K]) Add(key K) (known bool) {
 	if len(r.new) >= r.count || time.Since(r.since) >= r.ttl {
 		r.old, r.new, r.since = r.new, map[K]struct{}{}, time.Now()
 	}
-	if _, known = r.new[key]; known {
+	before := len(r.new)
+	r.new[key] = struct{}{}
+	if len(r.new) == before {
 		return true
 	}
 	_, known = r.old[key]
-	r.new[key] = struct{}{}
 	return known
 }

@@ -132,8 +132,14 @@ func AppendPush(dst []byte, items ...[]byte) []byte {
 	return append(dst, pushTail...)
 }
 
-// AppendMergedPush appends one WebSocket message that pushes several items.
-// It is written in place, not compressed: it is made for one connection only.
+// Compresses reports whether a push of one item is sent compressed in a mode.
+// Such a push is worth a [Frame]; others are written in place.
+func (m Mode) Compresses(item []byte) bool {
+	return m == Compressed && len(pushHead)+len(item)+len(pushTail) >= compressFrom
+}
+
+// AppendMergedPush appends one WebSocket message that pushes items. It is
+// written in place and not compressed.
 func AppendMergedPush(dst []byte, items [][]byte, m Mode) []byte {
 	size := len(pushHead) + len(pushTail) + len(items) - 1
 	for _, item := range items {

@@ -58,7 +58,7 @@ type Hub struct {
 	seed   maphash.Seed
 	shards [shardCount]hubShard
 	resets []func()
-	gather func(f func())                   // see Together; set before traffic starts
+	gather func(f func()) (rest func())     // see Together; set before traffic starts
 	notes  map[Topic]func(payload []byte)   // filled before traffic starts
 	rooms  func(room int64, payload []byte) // what nodes say of live rooms; filled before traffic starts
 	order  *Order                           // nil: no other node exists, and events come in order by themselves
@@ -92,17 +92,18 @@ func (h *Hub) reset() {
 
 // Together runs f, which has something for several devices: answers, events. It
 // may be sent to all of them when f is over, by the caller, which then waits
-// for no device.
-func (h *Hub) Together(f func()) {
+// for no device. What is less urgent is sent by rest, unless that is nil: the
+// caller must call it soon.
+func (h *Hub) Together(f func()) (rest func()) {
 	if h.gather == nil {
 		f()
-		return
+		return nil
 	}
-	h.gather(f)
+	return h.gather(f)
 }
 
 // OnTogether sets what Together does. It must be called before traffic starts.
-func (h *Hub) OnTogether(gather func(f func())) { h.gather = gather }
+func (h *Hub) OnTogether(gather func(f func()) (rest func())) { h.gather = gather }
 
 func (h *Hub) shard(t Topic) *hubShard {
 	return &h.shards[maphash.String(h.seed, string(t))%shardCount]

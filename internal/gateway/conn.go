@@ -43,7 +43,8 @@ type Conn struct {
 	out      []outgoing    // guarded by mu
 	outBytes int           // guarded by mu
 	events   uint64        // guarded by mu: events queued so far
-	writing  bool          // guarded by mu: a writer is running
+	writing  bool          // guarded by mu: a writer is running, or the queue is put off
+	off      bool          // guarded by mu: see putOff
 	closed   bool          // guarded by mu
 	closing  bool          // guarded by mu: close when nothing is in flight any more
 	inflight int           // guarded by mu

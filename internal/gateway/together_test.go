@@ -32,30 +32,44 @@ func readUntil(t *testing.T, r io.Reader, mark string) string {
 }
 
 // Ensure that what belongs together is written by the caller when all of it is
-// there, in one frame for each connection, and that a connection whose client
-// does not read holds up nobody and loses nothing.
+// there, in one frame for each connection, answers first and events when the
+// caller says so, and that a connection whose client does not read holds up
+// nobody and loses nothing.
 func TestTogether(t *testing.T) {
 	s, hub := newServer()
 	quick, quickClient := join(t, s, 1, fanout.User(1))
 	stuck, stuckClient := join(t, s, 2, fanout.User(2))
 	padding := strings.Repeat("x", 1<<20)
-	hub.Together(func() {
+	asking, askingClient := join(t, s, 3, fanout.User(3))
+	rest := hub.Together(func() {
 		for n := range 8 { // more than a socket takes
 			hub.Push(2, fmt.Appendf(nil, `{"pad":%q,"n":%d}`, padding, n), fanout.Device{})
 		}
 		hub.Push(1, numbered(0).Item, fanout.Device{})
 		hub.Push(1, numbered(1).Item, fanout.Device{})
+		hub.Push(3, numbered(1).Item, fanout.Device{})
+		asking.enqueue(outgoing{message: []byte("answer")})
 		quick.mu.Lock()
 		defer quick.mu.Unlock()
 		if len(quick.out) != 2 || !quick.writing {
 			t.Errorf("%d events wait, marked as being written: %v", len(quick.out), quick.writing)
 		}
 	})
-	quick.mu.Lock()
-	if len(quick.out) > 0 || quick.writing {
+	waiting := func(c *Conn) bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return len(c.out) > 0 || c.writing
+	}
+	if waiting(asking) || !waiting(quick) {
+		t.Errorf("an answer waits: %v, events wait: %v", waiting(asking), waiting(quick))
+	}
+	if got := readUntil(t, askingClient, "answer"); !strings.Contains(got, `{"n":1}`) {
+		t.Errorf("the answer overtook the event: %s", got)
+	}
+	rest()
+	if waiting(quick) {
 		t.Error("the caller has not written everything")
 	}
-	quick.mu.Unlock()
 	if got := readUntil(t, quickClient, `{"n":1}`); !strings.Contains(got, `{"n":0},{"n":1}`) {
 		t.Errorf("not in one frame: %s", got)
 	}
@@ -72,6 +86,30 @@ func TestTogether(t *testing.T) {
 			t.Fatalf("event %d is missing or out of order", n)
 		}
 		from += at
+	}
+}
+
+// Ensure that an answer to a connection whose events are put off is written at
+// once, with them, and nothing twice.
+func TestPutOff(t *testing.T) {
+	s, hub := newServer()
+	c, client := join(t, s, 1, fanout.User(1))
+	rest := hub.Together(func() { hub.Push(1, numbered(0).Item, fanout.Device{}) })
+	hub.Push(1, numbered(1).Item, fanout.Device{}) // waits with the first
+	c.mu.Lock()
+	if len(c.out) != 2 {
+		t.Errorf("%d events wait", len(c.out))
+	}
+	c.mu.Unlock()
+	c.enqueue(outgoing{message: []byte("answer")})
+	got := readUntil(t, client, "answer")
+	if !strings.Contains(got, `{"n":0},{"n":1}`) {
+		t.Errorf("before the answer came %s", got)
+	}
+	rest()
+	hub.Push(1, numbered(2).Item, fanout.Device{})
+	if got := readUntil(t, client, `{"n":2}`); strings.Contains(got, `"n":0`) || strings.Contains(got, `"n":1`) {
+		t.Errorf("written twice: %s", got)
 	}
 }
 
@@ -102,7 +140,10 @@ func TestTogetherAtOnce(t *testing.T) {
 					hub.Publish(fanout.User(uid), numbered(n))
 					continue
 				}
-				hub.Together(func() { hub.Publish(fanout.User(uid), numbered(n)) })
+				rest := hub.Together(func() { hub.Publish(fanout.User(uid), numbered(n)) })
+				if rest != nil { // another's Together may have written it
+					rest()
+				}
 			}
 		})
 	}

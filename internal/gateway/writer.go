@@ -58,8 +58,11 @@ func (c *Conn) enqueueLocked(o outgoing) {
 		c.mu.Unlock()
 		return
 	}
-	start := !c.writing
+	start := !c.writing || c.off && o.event == nil
 	c.writing = true
+	if start {
+		c.off = false
+	}
 	c.mu.Unlock()
 	switch {
 	case !start:

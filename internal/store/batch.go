@@ -77,8 +77,10 @@ type BatchOptions struct {
 	Seconds  prometheus.Observer
 
 	// Together runs the callbacks of a small batch, in the writer: what they
-	// bring about can be done at once for all of them. nil calls them.
-	Together func(callbacks func())
+	// bring about can be done at once for all of them. rest, unless it is nil, is
+	// what can wait until the next commit is on its way, at most as long as a
+	// writer waits for company. nil calls them.
+	Together func(callbacks func()) (rest func())
 }
 
 // Flush commits a batch. It fills each item's result in place. After an error
@@ -121,7 +123,7 @@ func NewBatcher[T any](o BatchOptions, flush Flush[T]) *Batcher[T] {
 	}
 	most := companyMost
 	if o.Together == nil {
-		most, o.Together = small, func(callbacks func()) { callbacks() }
+		most, o.Together = small, func(callbacks func()) func() { callbacks(); return nil }
 	}
 	b := &Batcher[T]{options: o, small: most, flush: flush, wake: make(chan struct{}, o.Writers), company: company{came: make(chan struct{}, 1)}, written: make(chan outcome[T], 2)}
 	b.ctx, b.cancel = context.WithCancel(context.Background())
@@ -219,19 +221,28 @@ func (b *Batcher[T]) Stop(ctx context.Context) error {
 // sleeps otherwise.
 func (b *Batcher[T]) write() {
 	for range b.wake {
-		for b.batch() {
-		}
+		b.batches()
 	}
 	b.mu.Lock()
 	b.running++
 	b.mu.Unlock()
-	for b.batch() { // what waited when it was stopped
+	b.batches() // what waited when it was stopped
+}
+
+// batches commits batch after batch. What the callbacks of one have left to do
+// is done while the next is being committed, or when there is none.
+func (b *Batcher[T]) batches() {
+	var rest func()
+	for b.batch(&rest) {
+	}
+	if rest != nil {
+		rest()
 	}
 }
 
 // batch takes and commits one batch; it reports false, and counts the caller as
 // idle, when there was none to take.
-func (b *Batcher[T]) batch() bool {
+func (b *Batcher[T]) batch(rest *func()) bool {
 	b.gather()
 	b.mu.Lock()
 	var w outcome[T]
@@ -248,6 +259,10 @@ func (b *Batcher[T]) batch() bool {
 	b.writing += len(w.items)
 	b.callLocked()
 	b.mu.Unlock()
+	if *rest != nil {
+		b.done.Go(*rest)
+		*rest = nil
+	}
 	took, err := b.observe(len(w.items), func() error {
 		ctx, cancel := context.WithTimeout(b.ctx, flushTimeout)
 		defer cancel()
@@ -259,7 +274,7 @@ func (b *Batcher[T]) batch() bool {
 	b.writing -= len(w.items)
 	b.mu.Unlock()
 	if len(w.items) <= b.small && b.unfinished.Load() == 0 {
-		b.options.Together(w.complete)
+		*rest = b.options.Together(w.complete)
 	} else {
 		b.unfinished.Add(1)
 		b.written <- w

@@ -100,16 +100,59 @@ func TestBatcherErrors(t *testing.T) {
 	}
 }
 
+// Ensure what callbacks leave for later is done once: while the next commit is
+// under way, or when nothing follows.
+func TestBatcherRest(t *testing.T) {
+	rests := make(chan int, 2)
+	batches := 0
+	begun, release := make(chan struct{}, 2), make(chan struct{})
+	b := store.NewBatcher(store.BatchOptions{Together: func(callbacks func()) func() {
+		callbacks()
+		batches++
+		number := batches
+		return func() { rests <- number }
+	}}, func(context.Context, []item) error {
+		begun <- struct{}{}
+		<-release
+		return nil
+	})
+	var done sync.WaitGroup
+	done.Add(2)
+	for k := range 2 {
+		b.Go(uint64(k), item{}, func(item, error) { done.Done() })
+		if k == 0 {
+			<-begun
+		}
+	}
+	release <- struct{}{}
+	<-begun
+	if n := <-rests; n != 1 {
+		t.Errorf("while the second commit is under way, the rest of %d is done", n)
+	}
+	release <- struct{}{}
+	if n := <-rests; n != 2 {
+		t.Errorf("after the last commit, the rest of %d is done", n)
+	}
+	done.Wait()
+	if err := b.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if len(rests) > 0 {
+		t.Error("a rest was done twice")
+	}
+}
+
 // Ensure the callbacks of a small batch run together, those of a large one by
 // themselves, beside the next commit.
 func TestBatcherTogether(t *testing.T) {
 	calls, inside, open := 0, 0, false
 	begun, release := make(chan struct{}, 2), make(chan struct{})
-	b := store.NewBatcher(store.BatchOptions{Together: func(callbacks func()) {
+	b := store.NewBatcher(store.BatchOptions{Together: func(callbacks func()) func() {
 		calls++
 		open = true
 		callbacks()
 		open = false
+		return nil
 	}}, func(context.Context, []item) error {
 		begun <- struct{}{}
 		<-release

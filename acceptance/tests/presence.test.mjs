@@ -1,9 +1,11 @@
 // Who is online, and who is told (protocol 04 §4, 06 §5.1).
 import assert from 'node:assert/strict';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { engines } from '../harness/engines.mjs';
 import { until } from '../harness/wait.mjs';
 
 const grace = 3;
+const spacing = 2000; // ms, the least between two pushes about one account
 const env = { IMSERVER_PRESENCE_GRACE: `${grace}s`, IMSERVER_MAX_WEB_INSTANCES: '3' };
 
 /** Waits until `watcher` is told that `userID` has this status. */
@@ -79,7 +81,8 @@ engines('presence', { env }, ({ test }) => {
     const first = await world.raw({ node: 0, login: world.id('bob') });
     await alice.sdk.subscribeUserStatus({ userIDList: [first.userID] });
     await first.request('im_open_status.ws_set_custom_status', { CustomStatus: 'here' });
-    await waitForStatus(alice, first.userID, 1, { custom: 'here' }); // whose login is told until then
+    await waitForStatus(alice, first.userID, 1, { custom: 'here' });
+    await sleep(spacing + 500); // the login or the custom status, whichever was not told of yet, is told with it or next
     const since = alice.mark();
     first.socket.terminate();
     const back = await world.raw({ node: 1 });

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"os/exec"
 	"path/filepath"
@@ -75,18 +76,25 @@ func (s *suite) sqlite() error {
 		return err
 	}
 	defer n.stop()
-	c := s.chats(n)
+	null, stop, err := s.null()
+	if err != nil {
+		return err
+	}
+	defer stop()
+	c, way := s.chats(n), s.chats(null)
 	for range turns {
 		c.bare("rows64_rows_per_second", "sqlite", "--dir", s.dir, "rows64")
 		c.chat(many)
 		c.bare("lone_commit_ms", "sqlite", "--dir", s.dir, "one_row")
 		c.chat(lone)
+		way.chat(lone)
 	}
-	if c.err != nil {
-		return c.err
+	if err := cmp.Or(c.err, way.err); err != nil {
+		return err
 	}
 	t.more("one-to-one, 20 pairs × 16 in flight, against 64-row commits", "/s", c.mean("rows64_rows_per_second"), c.rate(many), 0.6)
 	t.less("a lone message, median, against one commit", "ms", c.mean("lone_commit_ms"), c.ack(lone).P50, 1.3)
+	t.beside("the same commit, and a lone message's way to a server that only answers", "ms", c.mean("lone_commit_ms"), c.mean("lone_commit_ms")+way.ack(lone).P50)
 	if err := s.logins(t, n); err != nil {
 		return err
 	}

@@ -36,7 +36,8 @@ func crowd(n int) (hub *fanout.Hub, topic fanout.Topic, written *sync.WaitGroup)
 	s := &Server{opts: Options{MaxQueue: 1 << 20, WriteTimeout: time.Second}, hub: hub, log: log, metrics: newMetrics(prometheus.NewRegistry())}
 	topic = fanout.Group(1)
 	for i := range n {
-		c := &Conn{id: uint64(i), server: s, nc: drain{written: written}, mode: wire.Compressed}
+		nc := drain{written: written}
+		c := &Conn{id: uint64(i), server: s, nc: nc, in: newInput(nc), mode: wire.Compressed}
 		c.session.Store(&session.Session{UID: int64(i + 1), Inst: 1})
 		c.Join(topic)
 	}
